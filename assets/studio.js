@@ -1,0 +1,241 @@
+// The core of the page: the session, calls to the studio, small DOM helpers, notices, and moving between rooms.
+// Rooms (shelf.js, play.js, train.js, gallery.js) are mounted by page.py when their tab is first shown.
+
+export const bus = new EventTarget();
+export const emit = (name, detail) => bus.dispatchEvent(new CustomEvent(name, { detail }));
+export const on = (name, listener) => bus.addEventListener(name, (event) => listener(event.detail));
+
+export const session = { token: "", may: {}, public: false };
+
+const PREFIX = new URL("gradio_api/studio/", document.baseURI);
+
+let server;
+let opened;
+let markConnected;
+const connected = new Promise((resolve) => { markConnected = resolve; });
+
+/** Called once by the page with Gradio's server functions. */
+export function connect(serverFunctions) {
+  server = serverFunctions;
+  markConnected();
+  watchStatus();
+  dropRecipes();
+}
+
+function secret() {
+  let value = localStorage.getItem("latent-studio-secret");
+  if (!value) {
+    value = Array.from(crypto.getRandomValues(new Uint8Array(24)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    localStorage.setItem("latent-studio-secret", value);
+  }
+  return value;
+}
+
+/** Open a session, once; again after the studio was restarted. */
+export function open() {
+  opened ??= connected.then(async () => {
+    const answer = await server.open(secret());
+    if (!answer || answer.error) throw new StudioFailure(answer ?? { error: "The studio does not answer." });
+    Object.assign(session, answer.result);
+    emit("session", session);
+  });
+  return opened;
+}
+
+export class StudioFailure extends Error {
+  constructor({ error, hint = "", kind = "" }) {
+    super(error);
+    Object.assign(this, { hint, kind });
+  }
+}
+
+/** Ask the studio for something; throws StudioFailure with a plain sentence. */
+export async function call(name, args = {}, again = true) {
+  await open();
+  const answer = await server.call([session.token, name, args]);
+  if (!answer) throw new StudioFailure({ error: "The studio does not answer.", hint: "It may be restarting; try again in a moment." });
+  if (answer.kind === "Forbidden" && again && answer.error.startsWith("This page was opened")) {
+    opened = undefined;
+    return call(name, args, false);
+  }
+  if (answer.error) throw new StudioFailure(answer);
+  return answer.result;
+}
+
+/** The same, but a failure becomes a notice and the answer undefined. */
+export async function attempt(name, args = {}) {
+  try {
+    return await call(name, args);
+  } catch (failure) {
+    complain(failure);
+    return undefined;
+  }
+}
+
+/** A wish for pages that no WebSocket reaches. */
+export const wishByCall = (text) => server.wish([session.token, text]);
+
+export const complain = (failure) => notice(failure.message, { hint: failure.hint, kind: "bad" });
+
+export function url(path, query = {}) {
+  const address = new URL(path, PREFIX);
+  address.search = new URLSearchParams({ token: session.token, ...query });
+  return address.href;
+}
+
+export const fileUrl = (kind, name, query = {}) => url(`file/${kind}/${name}`, query);
+
+export function socketUrl(path) {
+  return url(path).replace(/^http/, "ws");
+}
+
+/** POST a body to one of the studio's own addresses; answers its result or throws StudioFailure. */
+export async function post(path, body) {
+  await open();
+  const response = await fetch(url(path), { method: "POST", body });
+  const answer = await response.json();
+  if (answer.error) throw new StudioFailure(answer);
+  return answer.result;
+}
+
+// ── DOM ──
+
+/** An element: h("button.primary", {onclick, title}, "text", child, …). Text is never parsed as HTML. */
+export function h(selector, ...rest) {
+  const [name, ...classes] = selector.split(".");
+  const element = document.createElement(name || "div");
+  if (classes.length) element.className = classes.join(" ");
+  const plain = rest[0] && Object.getPrototypeOf(rest[0]) === Object.prototype;
+  for (const [key, value] of Object.entries(plain ? rest.shift() : {})) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key === "style") Object.assign(element.style, value);
+    else if (key in element && key !== "list") element[key] = value;
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...rest.flat().filter((child) => child !== undefined && child !== null && child !== false));
+  return element;
+}
+
+export function icon(name) {
+  const span = h("span.icon", { ariaHidden: "true" });
+  span.innerHTML = `<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.7" stroke-linecap="round" stroke-linejoin="round"><path d="${ICONS[name]}"/></svg>`;
+  return span;
+}
+
+const ICONS = {
+  dice: "M5 4h14a1 1 0 0 1 1 1v14a1 1 0 0 1-1 1H5a1 1 0 0 1-1-1V5a1 1 0 0 1 1-1M8.5 8.5h.01M15.5 8.5h.01M12 12h.01M8.5 15.5h.01M15.5 15.5h.01",
+  undo: "M9 14 4 9l5-5M4 9h10a6 6 0 0 1 0 12h-3",
+  redo: "m15 14 5-5-5-5M20 9H10a6 6 0 0 0 0 12h3",
+  save: "M12 3v12m0 0 5-5m-5 5-5-5M4 19h16",
+  plus: "M12 5v14M5 12h14",
+  play: "M7 4.5v15l12-7.5z",
+  pause: "M8 5v14M16 5v14",
+  stop: "M6 6h12v12H6z",
+  loop: "M17 2l4 4-4 4M3 11V9a3 3 0 0 1 3-3h15M7 22l-4-4 4-4M21 13v2a3 3 0 0 1-3 3H3",
+  reset: "M3 12a9 9 0 1 0 3-6.7M3 4v5h5",
+  film: "M4 4h16v16H4zM8 4v16M16 4v16M4 9h4M4 15h4M16 9h4M16 15h4",
+  close: "M6 6l12 12M18 6 6 18",
+  heart: "M12 20s-7-4.6-9-9a4.8 4.8 0 0 1 9-3 4.8 4.8 0 0 1 9 3c-2 4.4-9 9-9 9z",
+  wind: "M3 8h11a3 3 0 1 0-3-3M3 12h16a3 3 0 1 1-3 3M3 16h8a3 3 0 1 1-3 3",
+  left: "M14 6l-6 6 6 6",
+  right: "M10 6l6 6-6 6",
+  train: "M4 18 9 9l4 6 3-5 4 8M4 21h16",
+  folder: "M3 6a1 1 0 0 1 1-1h5l2 3h9a1 1 0 0 1 1 1v9a1 1 0 0 1-1 1H4a1 1 0 0 1-1-1z",
+  more: "M6 12h.01M12 12h.01M18 12h.01",
+};
+
+/** A short message at the foot of the page, with an undo where there is one. */
+export function notice(message, { hint = "", kind = "good", action, onaction, seconds } = {}) {
+  let host = document.querySelector("#notices");
+  if (!host) document.body.append((host = h("div", { id: "notices", role: "status" })));
+  const close = () => box.remove();
+  const box = h(`div.notice.${kind}`, { role: kind === "bad" ? "alert" : "status" },
+    h("div", h("strong", message), hint && h("p", hint)),
+    action && h("button.quiet", { onclick: () => { close(); onaction(); } }, action),
+    h("button.quiet.square", { onclick: close, ariaLabel: "Close" }, icon("close")));
+  host.append(box);
+  setTimeout(close, 1000 * (seconds ?? (kind === "bad" ? 12 : 6)));
+}
+
+export const debounce = (wait, run) => {
+  let timer;
+  return (...args) => { clearTimeout(timer); timer = setTimeout(run, wait, ...args); };
+};
+
+export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+// ── rooms ──
+
+/** Show a room: shelf, play, train or gallery. */
+export function show(room) {
+  document.querySelector(`#${room}-room-button`)?.click();
+}
+
+/** What the player should open when it is next shown: {model} or {scene} or {model, seeds}. */
+export const errand = { play: null };
+
+export function openInPlayer(request) {
+  errand.play = request;
+  show("play");
+  emit("play", request);
+}
+
+// ── the studio's pulse ──
+
+async function watchStatus() {
+  for (;;) {
+    if (!document.hidden) {
+      try {
+        emit("status", await call("status"));
+      } catch (failure) {
+        emit("status", { stage: failure.message, ready: false, runs: [], lost: true });
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}
+
+/** The chip at the top right: waking up, training, or nothing. */
+export function mountStatus(element) {
+  const chip = h("button.chip", { id: "status-chip", onclick: () => chip.dataset.run && (show("train"), emit("run", chip.dataset.run)) });
+  element.replaceChildren(chip);
+  on("status", ({ stage, ready, runs, lost }) => {
+    const active = (runs ?? []).find((run) => ["training", "starting", "pausing", "stopping"].includes(run.state));
+    chip.dataset.run = active?.id ?? "";
+    chip.className = `chip ${lost ? "bad" : active ? "busy" : ready ? "calm" : "waking"}`;
+    chip.replaceChildren(
+      h("i.lamp"),
+      lost ? "Looking for the studio…" : !ready ? `${stage}…` : active ? `Training ${Math.round(100 * active.fraction)} %` : "Ready");
+  });
+}
+
+// ── a saved picture dropped anywhere opens the place it came from ──
+
+function dropRecipes() {
+  const isOurs = (event) => [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file") && !event.target.closest?.(".dropzone");
+  window.addEventListener("dragover", (event) => { if (isOurs(event)) event.preventDefault(); });
+  window.addEventListener("drop", (event) => {
+    if (!isOurs(event)) return;
+    event.preventDefault();
+    const file = [...event.dataTransfer.files].find((candidate) => /png|webp/.test(candidate.type)) ?? event.dataTransfer.files[0];
+    if (file) openRecipe(file);
+  });
+}
+
+export async function openRecipe(file) {
+  try {
+    const recipe = await post("recipe", file);
+    openInPlayer({ scene: recipe.scene });
+    notice("Opened the place this picture came from.");
+  } catch (failure) {
+    complain(failure);
+  }
+}

@@ -1,0 +1,174 @@
+"""Untrusted pictures are opened in child processes: without tokens, with limits of memory and time, and replaceable.
+
+A picture that crashes or hangs its reader costs one child; the picture is refused, and the next child goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, cast
+
+from studio.data.inside import Reply, receive, send
+from studio.data.progress import Cancelled
+from studio.errors import BadInput
+
+_WALL_SECONDS = 30.0
+_START_SECONDS = 60.0
+_AHEAD = 8
+_KEPT_VARIABLES = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One picture to open: what to do with it, and a path, or else a function that fetches its bytes."""
+
+    header: dict[str, Any]
+    path: Path | None = None
+    fetch: Callable[[], bytes] | None = None
+
+
+class Glovebox:
+    """A few children that open pictures. Use as a context manager; children start when they are needed."""
+
+    def __init__(self, hands: int = 2, *, wall_seconds: float = _WALL_SECONDS) -> None:
+        self._hands: queue.SimpleQueue[_Hand] = queue.SimpleQueue()
+        self._all = [_Hand(wall_seconds) for _ in range(max(1, hands))]
+        for hand in self._all:
+            self._hands.put(hand)
+        self._threads = ThreadPoolExecutor(max_workers=len(self._all), thread_name_prefix="glovebox")
+
+    def __enter__(self) -> Glovebox:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for hand in self._all:
+            hand.close()
+
+    def map(self, requests: Iterable[Request], cancelled: Callable[[], bool]) -> Iterator[Reply | BadInput]:
+        """Answers in the order of the requests; a refusal is an answer too.
+
+        Raises:
+            Cancelled: as soon as `cancelled()` says so.
+        """
+        waiting: deque[Future[Reply | BadInput]] = deque()
+        for request in requests:
+            if cancelled():
+                raise Cancelled
+            waiting.append(self._threads.submit(self._serve, request))
+            if len(waiting) >= _AHEAD * len(self._all):
+                yield waiting.popleft().result()
+        while waiting:
+            if cancelled():
+                raise Cancelled
+            yield waiting.popleft().result()
+
+    def _serve(self, request: Request) -> Reply | BadInput:
+        hand = self._hands.get()
+        try:
+            return hand.ask(request)
+        except BadInput as refusal:
+            return refusal
+        finally:
+            self._hands.put(hand)
+
+
+class _Hand:
+    """One child process, started when first asked and again after a picture has broken it."""
+
+    def __init__(self, wall_seconds: float) -> None:
+        self._wall_seconds = wall_seconds
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def ask(self, request: Request) -> Reply:
+        header, payload = dict(request.header), b""
+        if request.path is not None:
+            header["path"] = str(request.path)
+        elif request.fetch is not None:
+            payload = request.fetch()
+        child = self._started()
+        late = threading.Event()
+        clock = threading.Timer(self._wall_seconds, _stop, (child, late))
+        clock.daemon = True
+        clock.start()
+        try:
+            send(cast(IO[bytes], child.stdin), header, payload)  # type: ignore[arg-type]
+            reply, pixels = receive(cast(IO[bytes], child.stdout))  # type: ignore[arg-type]
+        except (EOFError, OSError):
+            raise self._refusal(child, late.is_set()) from None
+        finally:
+            clock.cancel()
+        if "refused" in reply:
+            raise BadInput(str(reply["refused"]))
+        return reply, pixels
+
+    def close(self) -> None:
+        if self._child is not None:
+            _end(self._child)
+            self._child = None
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._child is None:
+            self._child = _start()
+        return self._child
+
+    def _refusal(self, child: subprocess.Popen[bytes], late: bool) -> BadInput:
+        _end(child)
+        self._child = None
+        if late or _ran_out_of_time(child.returncode):
+            return BadInput("This picture takes far too long to open.", "Save it anew as PNG or JPEG.")
+        return BadInput("This picture is damaged in a way that breaks its reader.", "Save it anew as PNG or JPEG.")
+
+
+def _start() -> subprocess.Popen[bytes]:
+    environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, sys.path)])
+    environment |= {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "studio.data.inside"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=environment, cwd=tempfile.gettempdir(),
+    )  # fmt: skip
+    late = threading.Event()
+    clock = threading.Timer(_START_SECONDS, _stop, (child, late))
+    clock.daemon = True
+    clock.start()
+    try:
+        receive(cast(IO[bytes], child.stdout))  # type: ignore[arg-type]
+    except EOFError as error:
+        _end(child)
+        raise RuntimeError(f"the glovebox did not start (exit {child.returncode})") from error
+    finally:
+        clock.cancel()
+    return child
+
+
+def _stop(child: subprocess.Popen[bytes], late: threading.Event) -> None:
+    late.set()
+    child.kill()
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    for stream in (child.stdin, child.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+    child.kill()
+    child.wait()
+
+
+def _ran_out_of_time(code: int | None) -> bool:
+    """SIGPROF, which the child's budget of processor time raises, is 27 wherever it exists."""
+    return code == -27

@@ -1,0 +1,146 @@
+"""What every generator and discriminator of the studio answers to, and the closed table of families.
+
+Tools ask what a generator can do (`num_styles`, `classes`, `style_matrices`), never what it is.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, cast, runtime_checkable
+
+from torch import Tensor, nn
+
+from studio.errors import BadInput
+from studio.options import Checked, from_json, option
+
+Noise = tuple[Tensor, ...]
+"""One tensor [1 or n, 1, r, r] for each entry of `Generator.noise_sizes`."""
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Turns latents into pictures in two steps. Networks are read-only in play: everything random comes in.
+
+    Attributes:
+        z_dim: width of the input latent.
+        style_dim: width of one style vector.
+        num_styles: style vectors per picture (StyleGAN's num_ws); 1 where a family has a single latent.
+        resolution: pictures are square, in pixels.
+        channels: 1 grey, 3 RGB, 4 RGBA (straight alpha).
+        classes: number of classes, 0 if unconditional.
+        noise_sizes: resolution of each noise input, in order; empty where there is none.
+    """
+
+    z_dim: int
+    style_dim: int
+    num_styles: int
+    resolution: int
+    channels: int
+    classes: int
+    noise_sizes: tuple[int, ...]
+
+    def map(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """z [n, z_dim] (and label [n, classes], rows sum to 1; None means no class is preferred)
+        -> styles [n, num_styles, style_dim], pulled towards their mean by `truncation` (1: not at all, 0: the mean)."""
+        ...
+
+    def synthesize(self, styles: Tensor, noise: Noise | None = None) -> Tensor:
+        """styles [n, num_styles, style_dim] -> pictures [n, channels, resolution, resolution] in about [-1, 1].
+
+        `noise` None means none is added; `constant_noise()` gives the model's own."""
+        ...
+
+    def constant_noise(self) -> Noise:
+        """The model's own noise pictures; empty where it has none."""
+        ...
+
+    def style_matrices(self) -> tuple[Tensor, ...]:
+        """For each style index the weights [out, style_dim] that read it, stacked; empty where there are none.
+
+        They are what closed-form factorisation works on (Shen & Zhou 2021, SeFa)."""
+        ...
+
+
+class Discriminator(Protocol):
+    """Scores pictures: higher is more real."""
+
+    def __call__(self, images: Tensor, label: Tensor | None = None) -> Tensor:
+        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 1]."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSettings(Checked):
+    """What every family needs to know. A family's own settings add to these."""
+
+    resolution: int = option(64, help="Width and height of the pictures.", low=4, high=2048, unit="px")
+    channels: int = option(3, help="1 for grey, 3 for colour, 4 for colour with transparency.", choices=(1, 3, 4))
+    classes: int = option(0, help="How many classes the pictures come in; 0 for none.", low=0, high=10_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One architecture. `module` is imported on first use and holds `generator` and `discriminator`."""
+
+    name: str
+    title: str
+    summary: str
+    module: str
+    settings_class: str
+
+    @property
+    def settings(self) -> type[NetworkSettings]:
+        return cast(type[NetworkSettings], getattr(self._load(), self.settings_class))
+
+    def _load(self) -> Any:
+        return importlib.import_module(self.module)
+
+    def generator(self, settings: NetworkSettings) -> nn.Module:
+        """A freshly initialised generator (of torch's global random state)."""
+        return cast(nn.Module, self._load().Generator(settings))
+
+    def discriminator(self, settings: NetworkSettings) -> nn.Module:
+        """A freshly initialised discriminator for the same pictures."""
+        return cast(nn.Module, self._load().Discriminator(settings))
+
+
+FAMILIES: Mapping[str, Family] = {
+    family.name: family
+    for family in (
+        Family(
+            name="stylegan2",
+            title="StyleGAN2",
+            summary="Mapped styles at every scale; the best all-round choice.",
+            module="studio.families.stylegan2",
+            settings_class="StyleGAN2Settings",
+        ),
+        Family(
+            name="dcgan",
+            title="DCGAN",
+            summary="Transposed convolutions and batch normalisation, as in 2015; small and quick.",
+            module="studio.families.dcgan",
+            settings_class="DCGANSettings",
+        ),
+        Family(
+            name="mlp",
+            title="MLP",
+            summary="Fully connected layers only, as in the first GAN of 2014; to see how it began.",
+            module="studio.families.mlp",
+            settings_class="MLPSettings",
+        ),
+    )
+}
+
+
+def family(name: str) -> Family:
+    """The family of that name. Raises BadInput for any name outside the closed table."""
+    if name not in FAMILIES:
+        raise BadInput(f"The studio has no family {name[:40]!r}.", f"It knows {', '.join(FAMILIES)}.")
+    return FAMILIES[name]
+
+
+def settings_from(name: str, data: Mapping[str, Any]) -> NetworkSettings:
+    """The settings of family `name` from JSON. Raises BadInput for unknown keys and values out of range."""
+    return from_json(family(name).settings, dict(data))

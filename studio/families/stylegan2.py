@@ -1,0 +1,350 @@
+"""StyleGAN2 (Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN"), skip G and residual D.
+
+Tensors carry the names of the authors' PyTorch release, so its weights load as they are, less the constant
+`resample_filter` buffers. Under autocast the convolutions run in half precision; styles, demodulation, the sum of
+the RGB pictures and the logits stay in float32.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from studio.errors import BadInput
+from studio.families.base import NetworkSettings, Noise
+from studio.ops import layers, resample
+from studio.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleGAN2Settings(NetworkSettings):
+    """The shape of a StyleGAN2; the defaults are those of its authors for pictures up to 256 px."""
+
+    z_dim: int = option(512, help="Width of the latent that seeds are turned into.", low=1, high=4096)
+    w_dim: int = option(512, help="Width of a style vector.", low=1, high=4096)
+    mapping_layers: int = option(8, help="Layers between latent and style.", low=1, high=16)
+    channel_base: int = option(16384, help="Channels times resolution: more is richer and slower.", low=16, high=262_144)
+    channel_max: int = option(512, help="The most channels at any resolution.", low=1, high=4096)
+    conv_clamp: float = option(0.0, help="Limit of the activations; 0 for none.", low=0, high=1e6, advanced=True)
+    mbstd_group_size: int = option(4, help="Pictures the critic compares with each other.", low=1, high=64, advanced=True)
+    discriminator_mapping_layers: int = option(
+        8, help="Layers that the critic reads a class with.", low=1, high=16, advanced=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resolution & (self.resolution - 1):
+            raise BadInput(f"StyleGAN2 cannot make pictures of {self.resolution} px.", "Choose 32, 64, 128, 256 …")
+
+    def channels_at(self, resolution: int) -> int:
+        """Feature channels of the block at `resolution`."""
+        return max(1, min(self.channel_base // resolution, self.channel_max))
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """4, 8, … up to the picture's."""
+        return tuple(2**power for power in range(2, self.resolution.bit_length()))
+
+
+class Linear(nn.Module):
+    """Equalised linear layer."""
+
+    def __init__(self, inputs: int, outputs: int, *, rate: float = 1.0, bias: float = 0.0, gain: float = 1.0) -> None:
+        super().__init__()
+        self.rate, self.gain = rate, gain
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return layers.equalised_linear(inputs, self.weight, self.bias, rate=self.rate, gain=self.gain)
+
+
+class Mapping(nn.Module):
+    """Latents and labels -> w. Without `z_dim` it maps labels alone, as the discriminator needs it."""
+
+    RATE = 0.01
+
+    def __init__(self, *, z_dim: int, classes: int, w_dim: int, depth: int, averaged: bool) -> None:
+        super().__init__()
+        self.z_dim, self.classes, self.depth = z_dim, classes, depth
+        if classes:
+            self.embed = Linear(classes, w_dim)
+        width = z_dim + (w_dim if classes else 0)
+        for place in range(depth):
+            self.add_module(f"fc{place}", Linear(width if place == 0 else w_dim, w_dim, rate=self.RATE, gain=layers.GAIN))
+        if averaged:
+            self.register_buffer("w_avg", torch.zeros(w_dim))
+    w_avg: Tensor
+
+    def forward(self, z: Tensor | None, label: Tensor | None, count: int) -> Tensor:
+        """z [n, z_dim] or None, label [n, classes] or None (no class preferred) -> w [n, w_dim], float32."""
+        parts = [] if z is None else [layers.normalise(z.float())]
+        if self.classes:
+            if label is None:
+                label = self.embed.weight.new_full((count, self.classes), 1 / self.classes)
+            parts.append(layers.normalise(self.embed(label.float())))
+        hidden = torch.cat(parts, dim=1)
+        for place in range(self.depth):
+            hidden = layers.activate(self.get_submodule(f"fc{place}")(hidden))
+        return hidden
+
+
+@dataclass(frozen=True)
+class Modulation:
+    """What a style does to one convolution: input scales [n, i] and, unless it is None, output scales [n, o]."""
+
+    inputs: Tensor
+    outputs: Tensor | None = None
+
+
+class ModulatedLayer(nn.Module):
+    """3x3 convolution under a style, noise, leaky ReLU; `up` doubles the size."""
+
+    def __init__(self, inputs: int, outputs: int, *, w_dim: int, resolution: int, up: bool, clamp: float) -> None:
+        super().__init__()
+        self.up, self.clamp, self.resolution = up, clamp, resolution
+        self.affine = Linear(w_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(resolution, resolution))
+    noise_const: Tensor
+
+    def modulate(self, style: Tensor) -> Modulation:
+        """The scales that style [n, w_dim] asks for, float32."""
+        scales = self.affine(style)
+        return Modulation(scales, layers.demodulation(scales, self.weight.square().sum(dim=(2, 3))) * layers.GAIN)
+
+    def forward(self, images: Tensor, modulation: Modulation, noise: Tensor | None) -> Tensor:
+        images = layers.scale_channels(images, modulation.inputs)
+        images = resample.convolve_up(images, self.weight) if self.up else F.conv2d(images, self.weight, padding=1)
+        if noise is not None:
+            noise = noise * (self.noise_strength * layers.GAIN)
+        return layers.finish(images, cast(Tensor, modulation.outputs), self.bias * layers.GAIN, noise, self.clamp)
+
+
+class ToRGB(nn.Module):
+    """1x1 convolution under a style, without demodulation, to the picture's channels."""
+
+    def __init__(self, inputs: int, channels: int, *, w_dim: int, clamp: float) -> None:
+        super().__init__()
+        self.clamp = clamp
+        self.gain = 1 / math.sqrt(inputs)
+        self.affine = Linear(w_dim, inputs, bias=1.0)
+        self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def modulate(self, style: Tensor) -> Modulation:
+        return Modulation(self.affine(style) * self.gain)
+
+    def forward(self, images: Tensor, modulation: Modulation) -> Tensor:
+        picture = layers.to_rgb(images, self.weight, modulation.inputs)
+        return layers.limit(picture.float() + self.bias[:, None, None], self.clamp)
+
+
+class SynthesisBlock(nn.Module):
+    """One resolution: two modulated layers (one at 4 px, after the constant) and a ToRGB."""
+
+    def __init__(self, settings: StyleGAN2Settings, resolution: int) -> None:
+        super().__init__()
+        outputs = settings.channels_at(resolution)
+        w_dim, clamp = settings.w_dim, settings.conv_clamp
+        if resolution == 4:
+            self.const = nn.Parameter(torch.randn(outputs, 4, 4))
+        else:
+            inputs = settings.channels_at(resolution // 2)
+            self.conv0 = ModulatedLayer(inputs, outputs, w_dim=w_dim, resolution=resolution, up=True, clamp=clamp)
+        self.conv1 = ModulatedLayer(outputs, outputs, w_dim=w_dim, resolution=resolution, up=False, clamp=clamp)
+        self.torgb = ToRGB(outputs, settings.channels, w_dim=w_dim, clamp=clamp)
+        self.first = resolution == 4
+
+    @property
+    def styled(self) -> list[ModulatedLayer]:
+        """The layers that take noise, in order."""
+        return [self.conv1] if self.first else [self.conv0, self.conv1]
+
+
+class Synthesis(nn.Module):
+    """Styles and noise -> pictures."""
+
+    def __init__(self, settings: StyleGAN2Settings) -> None:
+        super().__init__()
+        self.resolutions = settings.resolutions
+        for resolution in self.resolutions:
+            self.add_module(f"b{resolution}", SynthesisBlock(settings, resolution))
+
+    @property
+    def blocks(self) -> list[SynthesisBlock]:
+        return [cast(SynthesisBlock, self.get_submodule(f"b{resolution}")) for resolution in self.resolutions]
+
+    def readers(self) -> Iterator[tuple[int, ModulatedLayer | ToRGB]]:
+        """Every layer that reads a style, with the index of that style. A ToRGB shares its style with the next conv0."""
+        index = 0
+        for block in self.blocks:
+            for layer in block.styled:
+                yield index, layer
+                index += 1
+            yield index, block.torgb
+
+    def forward(self, styles: Tensor, noise: Noise | None) -> Tensor:
+        """styles [n, num_styles, w_dim] -> pictures [n, channels, r, r], float32."""
+        with layers.full_precision(styles):
+            modulations = iter([layer.modulate(styles[:, index]) for index, layer in self.readers()])
+        noises = iter(noise) if noise is not None else None
+        images = self.blocks[0].const.expand(styles.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        picture: Tensor | None = None
+        for block in self.blocks:
+            for layer in block.styled:
+                images = layer(images, next(modulations), next(noises) if noises is not None else None)
+            rgb = block.torgb(images, next(modulations))
+            picture = rgb if picture is None else resample.upsample(picture) + rgb
+        return cast(Tensor, picture)
+
+
+class Generator(nn.Module):
+    """The StyleGAN2 generator; see `studio.families.base.Generator` for what it answers."""
+
+    def __init__(self, settings: StyleGAN2Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.z_dim, self.style_dim, self.classes = settings.z_dim, settings.w_dim, settings.classes
+        self.resolution, self.channels = settings.resolution, settings.channels
+        self.num_styles = 2 * len(settings.resolutions)
+        self.noise_sizes = tuple(r for r in settings.resolutions for _ in range(1 if r == 4 else 2))
+        self.mapping = Mapping(
+            z_dim=settings.z_dim, classes=settings.classes, w_dim=settings.w_dim,
+            depth=settings.mapping_layers, averaged=True,
+        )  # fmt: skip
+        self.synthesis = Synthesis(settings)
+
+    def map_w(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [n, z_dim], label [n, classes] -> w [n, w_dim], neither truncated nor repeated for the layers."""
+        with layers.full_precision(z):
+            return cast(Tensor, self.mapping(z, label, z.shape[0]))
+
+    def map(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """z [n, z_dim], label [n, classes] -> styles [n, num_styles, w_dim]: w' = w_avg + truncation (w - w_avg)."""
+        w = self.map_w(z, label)
+        if truncation != 1:
+            w = torch.lerp(self.mapping.w_avg, w, truncation)
+        return w[:, None].expand(-1, self.num_styles, -1)
+
+    def synthesize(self, styles: Tensor, noise: Noise | None = None) -> Tensor:
+        """styles [n, num_styles, w_dim] and noise [1 or n, 1, r, r] for each of `noise_sizes` -> pictures."""
+        return cast(Tensor, self.synthesis(styles, noise))
+
+    def forward(self, z: Tensor, label: Tensor | None = None, noise: Noise | None = None) -> Tensor:
+        """Latents straight to pictures."""
+        return self.synthesize(self.map(z, label), noise)
+
+    def constant_noise(self) -> Noise:
+        """The noise that the model was trained with or given, [1, 1, r, r] each."""
+        return tuple(layer.noise_const[None, None] for block in self.synthesis.blocks for layer in block.styled)
+
+    @torch.no_grad()
+    def track_w_average(self, w: Tensor, beta: float) -> None:
+        """Move the mean of w, towards which truncation pulls, to the mean of this batch [n, w_dim]; `beta` is kept."""
+        self.mapping.w_avg.copy_(torch.lerp(w.detach().float().mean(dim=0), self.mapping.w_avg, beta))
+
+    def style_matrices(self) -> tuple[Tensor, ...]:
+        """For each style index the affine weights [out, w_dim] that read it: one convolution, and a ToRGB if any."""
+        found: list[list[Tensor]] = [[] for _ in range(self.num_styles)]
+        for index, layer in self.synthesis.readers():
+            found[index].append(layer.affine.weight)
+        return tuple(torch.cat(weights).detach() for weights in found)
+
+
+class Convolution(nn.Module):
+    """Equalised convolution of the discriminator, k x k, with leaky ReLU where it has a bias."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, *, down: bool = False, bias: bool = True,
+                 gain: float = 1.0, clamp: float = 0.0) -> None:
+        super().__init__()
+        self.down, self.gain, self.clamp = down, gain * (layers.GAIN if bias else 1), clamp * gain
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        size = self.weight.shape[2]
+        weight = layers.equalised_weight(self.weight, self.gain)
+        bias = None if self.bias is None else self.bias * self.gain
+        if not self.down:
+            images = F.conv2d(images, weight, bias, padding=size // 2)
+        elif size == 1:
+            images = F.conv2d(resample.downsample(images), weight, bias)
+        else:
+            images = resample.convolve_down(images, weight, bias)
+        return images if bias is None else layers.activate(images, self.clamp)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Two convolutions and a skip that halve the size."""
+
+    def __init__(self, settings: StyleGAN2Settings, resolution: int) -> None:
+        super().__init__()
+        inputs, outputs = settings.channels_at(resolution), settings.channels_at(resolution // 2)
+        clamp = settings.conv_clamp
+        if resolution == settings.resolution:
+            self.fromrgb = Convolution(settings.channels, inputs, 1, clamp=clamp)
+        self.conv0 = Convolution(inputs, inputs, 3, clamp=clamp)
+        self.conv1 = Convolution(inputs, outputs, 3, down=True, gain=math.sqrt(0.5), clamp=clamp)
+        self.skip = Convolution(inputs, outputs, 1, down=True, bias=False, gain=math.sqrt(0.5))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.skip(images).add_(self.conv1(self.conv0(images))))
+
+
+class Epilogue(nn.Module):
+    """4 x 4 features -> one number, or as many as the class embedding has."""
+
+    def __init__(self, settings: StyleGAN2Settings) -> None:
+        super().__init__()
+        width = settings.channels_at(4)
+        self.group_size = settings.mbstd_group_size
+        if settings.resolution == 4:
+            self.fromrgb = Convolution(settings.channels, width, 1, clamp=settings.conv_clamp)
+        self.conv = Convolution(width + 1, width, 3, clamp=settings.conv_clamp)
+        self.fc = Linear(width * 16, width, gain=layers.GAIN)
+        self.out = Linear(width, width if settings.classes else 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = self.conv(layers.minibatch_deviation(images, self.group_size))
+        with layers.full_precision(images):
+            return cast(Tensor, self.out(layers.activate(self.fc(images.float().flatten(1)))))
+
+
+class Discriminator(nn.Module):
+    """The residual StyleGAN2 discriminator, conditional by projection (Miyato & Koyama 2018)."""
+
+    def __init__(self, settings: StyleGAN2Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.resolutions = settings.resolutions[:0:-1]
+        for resolution in self.resolutions:
+            self.add_module(f"b{resolution}", DiscriminatorBlock(settings, resolution))
+        self.b4 = Epilogue(settings)
+        if settings.classes:
+            self.mapping = Mapping(
+                z_dim=0, classes=settings.classes, w_dim=settings.channels_at(4),
+                depth=settings.discriminator_mapping_layers, averaged=False,
+            )  # fmt: skip
+
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
+        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 1], float32."""
+        top = self.get_submodule(f"b{self.settings.resolution}")
+        features = cast(nn.Module, top.fromrgb)(images.contiguous(memory_format=torch.channels_last))
+        for resolution in self.resolutions:
+            features = self.get_submodule(f"b{resolution}")(features)
+        logits = self.b4(features)
+        if not self.settings.classes:
+            return cast(Tensor, logits)
+        with layers.full_precision(images):
+            classes = self.mapping(None, label, images.shape[0])
+        return cast(Tensor, (logits * classes).sum(dim=1, keepdim=True) / math.sqrt(classes.shape[1]))

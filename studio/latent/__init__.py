@@ -1,0 +1,1 @@
+"""Third floor: places and paths in latent space, as recipes and pure functions."""

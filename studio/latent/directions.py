@@ -1,0 +1,228 @@
+"""Directions in the latent space of a generator, found without a single label.
+
+Two ways, and which of them fits is a matter of what a generator can do:
+
+- where its layers read styles by matrices, the eigenvectors of AᵀA are what moves pictures most
+  (Shen & Zhou 2021, "Closed-Form Factorization of Latent Semantics in GANs");
+- otherwise, and in w beside it, principal components (Härkönen et al. 2020, "GANSpace"): of the styles themselves, or
+  of the pictures that sampled latents make, with the latents regressed on them.
+
+All is deterministic: samples come from a fixed seed, and the largest entry of every vector is positive.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from studio.errors import BadInput, Damaged
+from studio.families.base import Generator
+from studio.ops.seeds import stream
+from studio.paths import write_file
+
+_SAMPLES = 1024
+_BATCH = 32
+_THUMBNAIL_PX = 16
+_LEAST_LAYERS_FOR_RANGES = 6
+_LARGEST_FILE_BYTES = 64_000_000
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Direction:
+    """A way to go in the space of styles.
+
+    Attributes:
+        name: what edits call it; stable for a model.
+        title: what people read.
+        vector: [style_dim], length 1.
+        scale: the standard deviation of sampled styles along it, so that an edit of 1 goes that far.
+        kind: how it was found: "sefa", "styles" or "pictures".
+        first_layer: the layers it acts on, first to last, included; None is the last of the model.
+    """
+
+    name: str
+    title: str
+    vector: Tensor
+    scale: float
+    kind: str
+    first_layer: int = 0
+    last_layer: int | None = None
+
+
+def find(generator: Generator, *, samples: int = _SAMPLES) -> dict[str, Direction]:
+    """The directions that suit a generator, by name: at least eight, or as many as its styles are wide."""
+    if not generator.style_matrices():
+        found = picture_components(generator, count=12, samples=samples)
+    else:
+        found = sefa(generator, count=12, samples=samples)
+        if generator.num_styles >= _LEAST_LAYERS_FOR_RANGES:
+            for name, first, last in _ranges(generator.num_styles):
+                found += sefa(generator, count=4, samples=samples, first_layer=first, last_layer=last, name=name)
+        found += style_components(generator, count=8, samples=samples)
+    return {direction.name: direction for direction in found}
+
+
+@torch.no_grad()
+def sefa(
+    generator: Generator,
+    count: int = 12,
+    *,
+    samples: int = _SAMPLES,
+    first_layer: int = 0,
+    last_layer: int | None = None,
+    name: str = "",
+) -> list[Direction]:
+    """The eigenvectors of AᵀA with the largest eigenvalues; A are the style matrices of the layers, stacked.
+
+    Args:
+        name: of the range of layers, such as "coarse"; it becomes part of the directions' names.
+
+    Raises:
+        BadInput: the generator has no style matrices.
+    """
+    matrices = generator.style_matrices()[first_layer : None if last_layer is None else last_layer + 1]
+    if not matrices:
+        raise BadInput("This family has no style matrices to factorise.", "Look for directions in its pictures.")
+    stacked = torch.cat([matrix.detach().cpu().double() for matrix in matrices])
+    _, vectors = torch.linalg.eigh(stacked.T @ stacked)
+    chosen = vectors.flip(1).T[:count]
+    return _named(
+        chosen, _sample(generator, samples)[1], kind="sefa", name=name, first_layer=first_layer, last_layer=last_layer
+    )
+
+
+@torch.no_grad()
+def style_components(generator: Generator, count: int = 8, *, samples: int = _SAMPLES) -> list[Direction]:
+    """Principal components of sampled styles: where w spreads most (Härkönen et al. 2020, section 2.2)."""
+    styles = _sample(generator, samples)[1]
+    _, _, vectors = torch.linalg.svd(styles - styles.mean(dim=0), full_matrices=False)
+    return _named(vectors[:count], styles, kind="styles")
+
+
+@torch.no_grad()
+def picture_components(generator: Generator, count: int = 12, *, samples: int = _SAMPLES) -> list[Direction]:
+    """What changes pictures most: principal components of small pictures, with the styles regressed on them.
+
+    The k-th direction is the least-squares answer to "which style moves with component k", made orthogonal to those
+    before it. (Härkönen et al. 2020 do so with the features of a layer; pictures are what every family has.)
+    """
+    z, styles = _sample(generator, samples)
+    pictures = _thumbnails(generator, z)
+    _, _, components = torch.linalg.svd(pictures - pictures.mean(dim=0), full_matrices=False)
+    count = min(count, styles.shape[1], components.shape[0])
+    scores = (pictures - pictures.mean(dim=0)) @ components[:count].T
+    slopes = torch.linalg.lstsq(styles - styles.mean(dim=0), scores, driver="gelsd").solution
+    vectors = torch.linalg.qr(slopes)[0].T
+    return _named(vectors, styles, kind="pictures")
+
+
+def save_directions(path: Path, directions: Mapping[str, Direction]) -> None:
+    """Write directions to one safetensors file with the names in its header, whole or not at all."""
+    from safetensors.torch import save
+
+    if not directions:
+        raise BadInput("There are no directions to save.", "Look for some first.")
+    about = [{key: getattr(item, key) for key in _ABOUT} for item in directions.values()]
+    vectors = torch.stack([item.vector for item in directions.values()]).contiguous()
+    write_file(path, save({"vectors": vectors}, metadata={"directions": json.dumps(about, allow_nan=False)}))
+
+
+def load_directions(path: Path) -> dict[str, Direction]:
+    """Read what `save_directions` wrote. Raises Damaged if it is missing or anything else."""
+    try:
+        if path.stat().st_size > _LARGEST_FILE_BYTES:
+            raise ValueError("too large")
+        with safetensors.safe_open(path, framework="pt") as file:
+            about: list[dict[str, Any]] = json.loads((file.metadata() or {})["directions"])
+            vectors = file.get_tensor("vectors").clone()
+        if vectors.shape[0] != len(about) or not torch.isfinite(vectors).all():
+            raise ValueError("not vectors")
+        loaded = [Direction(vector=vector, **entry) for entry, vector in zip(about, vectors, strict=True)]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, safetensors.SafetensorError):
+        raise Damaged("The saved directions of this model cannot be read.", "Look for them again.") from None
+    return {direction.name: direction for direction in loaded}
+
+
+def find_cached(generator: Generator, path: Path) -> dict[str, Direction]:
+    """The directions saved in `path`, or found now and saved there. Name the file by the model's sha256."""
+    try:
+        return load_directions(path)
+    except Damaged:
+        found = find(generator)
+        save_directions(path, found)
+        return found
+
+
+_ABOUT = ("name", "title", "scale", "kind", "first_layer", "last_layer")
+
+
+def _ranges(num_styles: int) -> Sequence[tuple[str, int, int]]:
+    """Coarse, middle and fine layers in the proportions of the StyleGAN paper (4, 4 and 10 of 18 at 1024 px)."""
+    coarse = max(2, round(num_styles * 4 / 18))
+    middle = max(coarse + 1, round(num_styles * 8 / 18))
+    return (("coarse", 0, coarse - 1), ("middle", coarse, middle - 1), ("fine", middle, num_styles - 1))
+
+
+def _sample(generator: Generator, samples: int) -> tuple[Tensor, Tensor]:
+    """Latents z [samples, z_dim] and the styles they become [samples, style_dim], the mean over the layers; float64."""
+    z = torch.randn(samples, generator.z_dim, generator=stream("directions", generator.z_dim))
+    label = None
+    if generator.classes:
+        label = F.one_hot(torch.arange(samples) % generator.classes, generator.classes).float()
+    device = _device(generator)
+    styles = generator.map(z.to(device), None if label is None else label.to(device))
+    return z, styles.mean(dim=1).cpu().double()
+
+
+def _thumbnails(generator: Generator, z: Tensor) -> Tensor:
+    """The pictures of latents z, at most 16 px wide, as rows [n, channels · px²], float64."""
+    device = _device(generator)
+    size = min(_THUMBNAIL_PX, generator.resolution)
+    rows = []
+    for part in z.split(_BATCH):
+        images = generator.synthesize(generator.map(part.to(device)), generator.constant_noise()).float().clamp(-1, 1)
+        rows.append(F.interpolate(images, size=(size, size), mode="area").flatten(1).cpu())
+    return torch.cat(rows).double()
+
+
+def _device(generator: Generator) -> torch.device:
+    parameters = generator.parameters() if isinstance(generator, nn.Module) else iter(())
+    return next((tensor.device for tensor in parameters), torch.device("cpu"))
+
+
+def _named(
+    vectors: Tensor,
+    styles: Tensor,
+    *,
+    kind: str,
+    name: str = "",
+    first_layer: int = 0,
+    last_layer: int | None = None,
+) -> list[Direction]:
+    """Directions from rows [count, style_dim]: sign and scale fixed, numbered from 1."""
+    titles = {"sefa": "Strongest", "styles": "Widest", "pictures": "Most visible"}
+    prefix = f"{kind}-{name}" if name else kind
+    title = f"{titles[kind]}, {name}" if name else titles[kind]
+    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
+    vectors = vectors * torch.sign(largest)
+    scales = ((styles - styles.mean(dim=0)) @ vectors.T).std(dim=0)
+    return [
+        Direction(
+            name=f"{prefix}-{place}",
+            title=f"{title} {place}",
+            vector=vector.float().contiguous(),
+            scale=float(scale),
+            kind=kind,
+            first_layer=first_layer,
+            last_layer=last_layer,
+        )
+        for place, (vector, scale) in enumerate(zip(vectors, scales, strict=True), start=1)
+    ]

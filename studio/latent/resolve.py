@@ -1,0 +1,208 @@
+"""From recipes to tensors: the styles and the noise of points. Pure; the numbers do not depend on the batch.
+
+Every latent that the points need is mapped in one batch (one for each truncation that occurs). What a layer then takes
+is a weighted sum of these rows and of directions; a plan holds the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from studio.errors import BadInput
+from studio.families.base import Generator, Noise
+from studio.latent.directions import Direction
+from studio.latent.mix import blend_latents
+from studio.latent.point import NO_NOISE, Edit, Mix, Point
+from studio.ops import seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Latent:
+    """One row to be mapped: z [z_dim], label [classes] or None, truncation."""
+
+    z: Tensor
+    label: Tensor | None
+    truncation: float
+
+
+@dataclass(kw_only=True)
+class _Plan:
+    """What one point is made of.
+
+    Attributes:
+        rows: index of a mapped row -> its weight for each layer [num_styles].
+        edits: edits and how much of each.
+    """
+
+    rows: dict[int, Tensor] = field(default_factory=dict)
+    edits: list[tuple[float, Edit]] = field(default_factory=list)
+
+    def add(self, other: _Plan, weight: float) -> None:
+        for row, weights in other.rows.items():
+            self.rows[row] = self.rows.get(row, torch.zeros_like(weights)) + weight * weights
+        self.edits += [(weight * amount, edit) for amount, edit in other.edits]
+
+    def replace(self, layers: slice, row: int) -> None:
+        """Let these layers take another row alone."""
+        weights = torch.zeros_like(next(iter(self.rows.values())))
+        for others in self.rows.values():
+            others[layers] = 0
+        weights[layers] = 1
+        self.rows[row] = weights
+
+
+@torch.no_grad()
+def resolve_many(
+    points: Sequence[Point], generator: Generator, directions: Mapping[str, Direction] | None = None
+) -> Tensor:
+    """The styles [len(points), num_styles, style_dim] of points, on the generator's device, float32.
+
+    Layers beyond the model's are moved to its last one, so a point of one model can be tried on another.
+
+    Raises:
+        BadInput: a class that the model does not have, or a direction that it does not know.
+    """
+    latents: list[_Latent] = []
+    plans = [_plan(point, generator, latents) for point in points]
+    rows = _map(latents, generator)
+    return torch.stack([_styles(plan, rows, directions or {}) for plan in plans])
+
+
+def resolve_noise(point: Point, generator: Generator) -> Noise | None:
+    """The noise of a point as `Generator.synthesize` takes it; None for a point that wants none."""
+    if point.noise_seed == NO_NOISE:
+        return None
+    if point.noise_seed is None:
+        return generator.constant_noise()
+    device = device_of(generator)
+    return tuple(picture.to(device) for picture in seeds.noise(point.noise_seed, generator.noise_sizes))
+
+
+def device_of(generator: Generator) -> torch.device:
+    """Where the generator's weights are."""
+    parameters: Iterable[Tensor] = generator.parameters() if isinstance(generator, nn.Module) else ()
+    return next((tensor.device for tensor in parameters), torch.device("cpu"))
+
+
+def layer_range(first: int, last: int | None, num_styles: int) -> slice:
+    """Layers first to last (included; None: to the end), moved into 0 to num_styles - 1."""
+    top = num_styles - 1
+    return slice(min(first, top), min(top if last is None else last, top) + 1)
+
+
+def _plan(point: Point, generator: Generator, latents: list[_Latent], base: int | None = None) -> _Plan:
+    """The plan of a point; what it needs mapped is appended to `latents`. `base` is a row to start from."""
+    plan = _Plan()
+    if base is None and not (point.blend and point.space == "w"):
+        base = _append(_latent(point, generator), latents)
+    if point.blend:
+        for weight, part in _parts(point):
+            plan.add(_plan(part, generator, latents, base), weight)
+    elif base is not None:
+        plan.rows[base] = torch.ones(generator.num_styles)
+    if point.mix is not None:
+        layers = layer_range(point.mix.first_layer, point.mix.last_layer, generator.num_styles)
+        plan.replace(layers, _append(_mixed(point.mix, point, generator), latents))
+    plan.edits += [(edit.amount, edit) for edit in point.edits]
+    return plan
+
+
+def _append(latent: _Latent, latents: list[_Latent]) -> int:
+    latents.append(latent)
+    return len(latents) - 1
+
+
+def _parts(point: Point) -> list[tuple[float, Point]]:
+    """The points that a blended point lies between, with weights that sum to 1."""
+    total = sum(share.weight for share in point.blend)
+    return [(share.weight / total, share.point) for share in point.blend]
+
+
+def _latent(point: Point, generator: Generator) -> _Latent:
+    label, truncation = _conditions(point, generator)
+    return _Latent(z=_z(point, generator), label=label, truncation=truncation)
+
+
+def _mixed(mix: Mix, point: Point, generator: Generator) -> _Latent:
+    """Another seed under the class and truncation of the point."""
+    label, truncation = _conditions(point, generator)
+    return _Latent(z=seeds.latents([mix.seed], generator.z_dim)[0], label=label, truncation=truncation)
+
+
+def _z(point: Point, generator: Generator) -> Tensor:
+    """[z_dim] in float32: seeds added so that the variance stays, or parts blended on their sphere."""
+    if point.blend:
+        parts = _parts(point)
+        return blend_latents([_z(part, generator) for _, part in parts], [weight for weight, _ in parts])
+    if len(point.seeds) == 1 and point.seeds[0].weight > 0:
+        return seeds.latents([point.seeds[0].seed], generator.z_dim)[0]
+    drawn = seeds.latents([seed.seed for seed in point.seeds], generator.z_dim).double()
+    weights = torch.tensor([seed.weight for seed in point.seeds], dtype=torch.float64)
+    return ((weights / weights.norm()) @ drawn).float()
+
+
+def _conditions(point: Point, generator: Generator) -> tuple[Tensor | None, float]:
+    """Label [classes] or None, and truncation; averaged for a blended point."""
+    if not point.blend:
+        return _label(point, generator), point.truncation
+    parts = _parts(point)
+    truncation = sum(weight * part.truncation for weight, part in parts)
+    labels = [(weight, _label(part, generator)) for weight, part in parts]
+    if all(label is None for _, label in labels):
+        return None, truncation
+    even = torch.full((generator.classes,), 1 / generator.classes)
+    return sum((weight * (even if label is None else label) for weight, label in labels), torch.zeros(())), truncation
+
+
+def _label(point: Point, generator: Generator) -> Tensor | None:
+    if point.label is None:
+        return None
+    if point.label >= generator.classes:
+        many = f"{generator.classes} classes" if generator.classes else "no classes"
+        raise BadInput(f"This model has {many}, so there is no class {point.label}.", "Choose another class, or none.")
+    return nn.functional.one_hot(torch.tensor(point.label), generator.classes).float()
+
+
+def _map(latents: Sequence[_Latent], generator: Generator) -> dict[int, Tensor]:
+    """Index -> styles [num_styles, style_dim]. Rows of one truncation, with or without label, go together."""
+    groups: dict[tuple[float, bool], list[int]] = {}
+    for index, latent in enumerate(latents):
+        groups.setdefault((latent.truncation, latent.label is None), []).append(index)
+    device = device_of(generator)
+    rows: dict[int, Tensor] = {}
+    for (truncation, unlabelled), indices in groups.items():
+        z = torch.stack([latents[index].z for index in indices]).to(device)
+        labels = [label for index in indices if (label := latents[index].label) is not None]
+        label = None if unlabelled else torch.stack(labels).to(device)
+        rows.update(zip(indices, generator.map(z, label, truncation), strict=True))
+    return rows
+
+
+def _styles(plan: _Plan, rows: Mapping[int, Tensor], directions: Mapping[str, Direction]) -> Tensor:
+    """[num_styles, style_dim]"""
+    first, *others = plan.rows
+    styles = rows[first] * plan.rows[first].to(rows[first].device)[:, None]
+    for row in others:
+        styles = styles + rows[row] * plan.rows[row].to(styles.device)[:, None]
+    for amount, edit in plan.edits:
+        styles = _edited(styles, amount, edit, directions)
+    return styles
+
+
+def _edited(styles: Tensor, amount: float, edit: Edit, directions: Mapping[str, Direction]) -> Tensor:
+    """Styles [num_styles, style_dim] moved on the layers that both the edit and its direction name."""
+    direction = directions.get(edit.direction)
+    if direction is None:
+        raise BadInput(f"This model has no direction {edit.direction!r}.", "Remove the edit, or choose another.")
+    if direction.vector.shape[-1] != styles.shape[-1]:
+        raise BadInput(f"The direction {edit.direction!r} belongs to another model.", "Look for directions again.")
+    chosen = layer_range(edit.first_layer, edit.last_layer, len(styles))
+    reach = layer_range(direction.first_layer, direction.last_layer, len(styles))
+    layers = slice(max(chosen.start, reach.start), min(chosen.stop, reach.stop))
+    styles = styles.clone()
+    styles[layers] += amount * direction.scale * direction.vector.to(styles.device)
+    return styles

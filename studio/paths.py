@@ -1,0 +1,164 @@
+"""The only module that knows folders, and how to write a file so that no crash can tear it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.errors import BadInput, NoSpace
+
+_PACKAGE = Path(__file__).resolve().parent
+_TEMPORARY_PREFIX = ".tmp-"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+def bundled(kind: str) -> Path:
+    """The shipped folder `kind` ("models" or "assets"), in a wheel or in a checkout."""
+    inside = _PACKAGE / "_bundled" / kind
+    return inside if inside.is_dir() else _PACKAGE.parent / kind
+
+
+@dataclass(frozen=True)
+class Home:
+    """The artist's own folder: everything that the studio writes lies below `root`."""
+
+    root: Path
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def datasets(self) -> Path:
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def uploads(self) -> Path:
+        return self.root / "uploads"
+
+    @property
+    def gallery(self) -> Path:
+        return self.root / "gallery"
+
+    @property
+    def exports(self) -> Path:
+        return self.root / "exports"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "studio.sqlite"
+
+    def create(self) -> Home:
+        """Make the folders and sweep what a crash left half-written. Returns itself."""
+        for folder in (self.models, self.datasets, self.runs, self.uploads, self.gallery, self.exports, self.cache):
+            folder.mkdir(parents=True, exist_ok=True)
+            sweep(folder)
+        return self
+
+
+def default_home() -> Home:
+    """The folder named by STUDIO_HOME, else `~/LatentStudio`."""
+    return Home(Path(os.environ.get("STUDIO_HOME") or Path.home() / "LatentStudio").expanduser().resolve())
+
+
+def safe_name(name: str) -> str:
+    """Return `name` if it can be one folder or file name of ours, else raise BadInput.
+
+    It keeps every id that comes from a page from naming a path outside its folder.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.endswith("."):
+        raise BadInput(f"{str(name)[:80]!r} is not a name that the studio uses.", "Choose one from the list.")
+    return name
+
+
+def slug(title: str) -> str:
+    """A safe name made from a title: lower case, digits and dashes, at most 48 characters."""
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:48].strip("-") or "untitled"
+
+
+def new_id(title: str) -> str:
+    """A name that no folder has yet: slug, date and four random characters."""
+    return f"{slug(title)}-{time.strftime('%y%m%d-%H%M')}-{secrets.token_hex(2)}"
+
+
+def temporary_beside(path: Path) -> Path:
+    """A new name in the folder of `path` that `sweep` recognises; rename it to `path` when it is complete."""
+    return path.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(4)}-{path.name}")
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new, never a part.
+
+    Raises:
+        NoSpace: the disk is full; the old file is untouched.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = temporary_beside(path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        put_in_place(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise explain_disk(error, path) from error
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a complete, fsynced temporary file or folder to its name, and make the rename durable."""
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """fsync a folder, so that renames in it survive a power cut. (Windows has no such call.)"""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def explain_disk(error: OSError, path: Path) -> OSError | NoSpace:
+    """The plain sentence for a full disk; any other error as it is."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(
+            f"The disk is full, so {path.name} could not be saved.",
+            "Free some space and try again; what was saved before is untouched.",
+        )
+    return error
+
+
+def require_space(folder: Path, needed_bytes: int) -> None:
+    """Raise NoSpace if `folder`'s disk has less than `needed_bytes` free."""
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        raise NoSpace(
+            f"The disk has {free_bytes / 1e6:.0f} MB free, and {needed_bytes / 1e6:.0f} MB are needed.",
+            "Free some space and try again; what was saved before is untouched.",
+        )
+
+
+def sweep(folder: Path) -> None:
+    """Delete what a crash left half-written in `folder` (temporary names only, not below it)."""
+    for leftover in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Fourth floor: all state, threads and processes."""

@@ -1,0 +1,79 @@
+"""One canvas per open page: the newest wish wins.
+
+The page keeps a few wishes on their way. Each waits for its turn; one that finds a newer behind it when its turn comes is
+dropped. A wish that cannot be drawn answers with a sentence and never harms the next.
+
+A frame is 12 bytes of header (stamp u32, kind u8, zero u8, width u16, height u16, zero u16, little endian) and the picture:
+small ones as raw RGBA, which costs nothing and loses nothing, larger ones as JPEG, or WebP where they are transparent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import TYPE_CHECKING, Any
+
+from studio.errors import BadInput
+from studio.latent.point import Scene
+from studio.latent.timeline import Timeline
+from studio.options import from_json
+from studio.services.engine import Engine
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_RAW_PIXELS = 128 * 128
+_RAW, _JPEG, _WEBP = 0, 1, 2
+
+
+class Canvas:
+    """The wishes of one page."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._turn = asyncio.Lock()
+        self._newest = -1
+        self._timeline: tuple[str, Timeline] | None = None
+
+    def set_timeline(self, model: str, timeline: Timeline) -> None:
+        """The walk that later wishes name by a time alone."""
+        self._timeline = (model, timeline)
+
+    async def wish(self, message: dict[str, Any]) -> bytes | None:
+        """The frame for {"stamp", "scene"} or {"stamp", "time"}; None if a newer wish came meanwhile.
+
+        Raises StudioError for a wish that cannot be drawn."""
+        stamp = message.get("stamp")
+        if not isinstance(stamp, int) or not 0 <= stamp < 1 << 32:
+            raise BadInput("A wish needs a stamp.", "Reload the page.")
+        self._newest = max(self._newest, stamp)
+        async with self._turn:
+            if stamp < self._newest:
+                return None
+            scene = self._scene(message)
+            return await asyncio.wrap_future(self._engine.submit(self._draw, stamp, scene))
+
+    def _scene(self, message: dict[str, Any]) -> Scene:
+        if "time" not in message:
+            return from_json(Scene, message.get("scene"))
+        if self._timeline is None:
+            raise BadInput("There is no walk to play yet.", "Add at least two points to the strip.")
+        model, timeline = self._timeline
+        return Scene(model=model, point=timeline.at(float(message["time"])))
+
+    def _draw(self, stamp: int, scene: Scene) -> bytes:
+        return encode_frame(stamp, self._engine.frame(scene))
+
+
+def encode_frame(stamp: int, picture: np.ndarray) -> bytes:
+    """Header and picture of a uint8 [h, w, c] array with 1, 3 or 4 channels."""
+    from studio.media.stills import to_jpeg, to_rgba, to_webp
+
+    height, width, channels = picture.shape
+    if height * width <= _RAW_PIXELS:
+        kind, data = _RAW, to_rgba(picture).tobytes()
+    elif channels == 4:
+        kind, data = _WEBP, to_webp(picture, quality=85)
+    else:
+        kind, data = _JPEG, to_jpeg(picture, quality=88)
+    return struct.pack("<IBBHHH", stamp, kind, 0, width, height, 0) + data

@@ -1,0 +1,176 @@
+"""Loaded generators and fast synthesis.
+
+One thread per device computes pictures: it is the gate, so nothing needs a lock around a network, and the thread pool of
+the maths library stays warm. Whoever has many pictures to make (a film, thumbnails) submits them one at a time; a wish
+from the page then waits for one picture at most. torch is imported in that thread, after the page stands.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from studio.errors import StudioError
+from studio.latent.point import Point, Scene
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from studio.families.base import Generator, Noise
+    from studio.latent.directions import Direction
+    from studio.weights.card import ModelCard
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_MEMORY_BYTES = 2 << 30
+
+
+@dataclass
+class Player:
+    """One loaded model: the exact float32 network, its quick form, and what was found in its latent space."""
+
+    card: ModelCard
+    exact: Generator
+    quick: Generator
+    size_bytes: int
+    directions: dict[str, Direction] | None = None
+    noise: tuple[int | None, Noise | None] = (None, None)
+
+    def noise_of(self, seed: int | None) -> Noise | None:
+        """The noise pictures of `seed`: None is the model's own, -1 is none at all. The last ones are kept."""
+        from studio.ops import seeds
+
+        if seed == -1:
+            return None
+        if self.noise[1] is None or self.noise[0] != seed:
+            drawn = self.exact.constant_noise() if seed is None else seeds.noise(seed, self.exact.noise_sizes)
+            self.noise = (seed, drawn)
+        return self.noise[1]
+
+
+class Engine:
+    """Turns scenes into pictures.
+
+    Args:
+        find: the folder of a model id; raises NotFound.
+        cache: where found directions are kept, by the model's sha256.
+    """
+
+    def __init__(self, find: Callable[[str], Path], cache: Path) -> None:
+        self._find = find
+        self._cache = cache
+        self._gate = ThreadPoolExecutor(1, thread_name_prefix="synthesis")
+        self._players: OrderedDict[str, Player] = OrderedDict()
+        self._stage = "Starting"
+        self._ready = threading.Event()
+
+    # ── the gate ──
+
+    def submit(self, work: Callable[..., T], *args: Any) -> Future[T]:
+        """Run `work` in the device's thread."""
+        return self._gate.submit(work, *args)
+
+    def warm(self) -> None:
+        """Import torch and draw nothing, in the background; `status` says how far it is."""
+        self.submit(self._warm).add_done_callback(_log_failure)
+
+    def _warm(self) -> None:
+        self._stage = "Waking PyTorch"
+        import torch
+
+        import studio.latent.directions
+        import studio.weights.store  # noqa: F401
+
+        torch.set_grad_enabled(False)  # of this thread
+        self._stage = "Ready"
+        self._ready.set()
+
+    def status(self) -> dict[str, Any]:
+        """What the page shows while the studio wakes up."""
+        return {"stage": self._stage, "ready": self._ready.is_set()}
+
+    def close(self) -> None:
+        """Drop what waits and let the thread end."""
+        self._gate.shutdown(wait=False, cancel_futures=True)
+
+    # ── pictures; each of these computes in the caller's thread, which must be the gate's ──
+
+    def frame(self, scene: Scene) -> np.ndarray:
+        """The quick picture of a scene, uint8 [h, w, c]: for play."""
+        return self._draw(scene.model, (scene.point,), exact=False)[0]
+
+    def still(self, scene: Scene) -> np.ndarray:
+        """The exact picture of a scene, uint8 [h, w, c], float32 at batch 1: for keeping."""
+        return self._draw(scene.model, (scene.point,), exact=True)[0]
+
+    def frames(self, model_id: str, points: Sequence[Point]) -> np.ndarray:
+        """Quick pictures of many points of one model in one batch, uint8 [n, h, w, c]."""
+        return self._draw(model_id, points, exact=False)
+
+    def _draw(self, model_id: str, points: Sequence[Point], *, exact: bool) -> np.ndarray:
+        import torch
+
+        from studio.latent.resolve import resolve_many
+        from studio.ops.images import to_uint8
+
+        player = self.player(model_id)
+        edited = any(point.edited for point in points)
+        directions = self.directions(model_id) if edited else {}
+        with torch.inference_mode():
+            styles = resolve_many(points, player.exact, directions)
+            noise = player.noise_of(points[0].noise_seed)
+            pictures = (player.exact if exact else player.quick).synthesize(styles, noise)
+            return to_uint8(pictures).numpy()
+
+    # ── models ──
+
+    def player(self, model_id: str) -> Player:
+        """The loaded model, loading it first if need be. The least recently used ones make room."""
+        if model_id not in self._players:
+            self._players[model_id] = self._load(model_id)
+            self._make_room()
+        self._players.move_to_end(model_id)
+        return self._players[model_id]
+
+    def _load(self, model_id: str) -> Player:
+        import torch
+
+        from studio.ops.precision import quick_dtype
+        from studio.weights.store import load_generator
+
+        with torch.inference_mode():
+            exact, card = load_generator(self._find(model_id))
+            quick = exact.prepared(quick_dtype())
+        size = sum(tensor.numel() * tensor.element_size() for tensor in exact.state_dict().values())
+        return Player(card=card, exact=exact, quick=quick, size_bytes=2 * size)
+
+    def _make_room(self) -> None:
+        while len(self._players) > 1 and sum(p.size_bytes for p in self._players.values()) > _MEMORY_BYTES:
+            self._players.popitem(last=False)
+
+    def forget(self, model_id: str) -> None:
+        """Drop a model whose folder changed or went."""
+        self.submit(self._players.pop, model_id, None)
+
+    def directions(self, model_id: str) -> dict[str, Direction]:
+        """The directions of a model by name: kept ones, else found now and kept."""
+        from studio.latent import directions
+
+        player = self.player(model_id)
+        if player.directions is None:
+            kept = self._cache / f"directions-{player.card.files.get('model.safetensors', model_id)[:32]}.safetensors"
+            player.directions = directions.find_or_load(player.exact, kept)
+        return player.directions
+
+
+def _log_failure(future: Future[Any]) -> None:
+    error = None if future.cancelled() else future.exception()
+    if error is not None and not isinstance(error, StudioError):
+        log.error("The synthesis thread failed", exc_info=error)

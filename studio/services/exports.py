@@ -1,0 +1,79 @@
+"""Films of a walk: frames one at a time through the engine's gate, so that play goes on meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.errors import BadInput, NotFound
+from studio.latent.point import Scene
+from studio.latent.timeline import Timeline
+from studio.options import Checked, option, to_json
+from studio.paths import Home, new_id, safe_name
+from studio.services.engine import Engine
+from studio.services.jobs import Job, Jobs
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_MOST_FRAMES = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmSettings(Checked):
+    """How a walk becomes a film."""
+
+    format: str = option("mp4", help="MP4 plays everywhere; WebP loops by itself on web pages.", choices=("mp4", "webp"))
+    fps: int = option(30, help="Pictures in a second.", low=1, high=60, label="Pictures per second")
+    size_px: int = option(512, help="Width and height of the film.", low=32, high=2048, unit="px", label="Size")
+
+
+class Exports:
+    """Films under way and done, as files in `home.exports`, each known only to its owner."""
+
+    def __init__(self, home: Home, engine: Engine, jobs: Jobs) -> None:
+        self._folder = home.exports
+        self._engine = engine
+        self._jobs = jobs
+        self._owners: dict[str, str] = {}
+
+    def start(self, owner: str, model: str, timeline: Timeline, settings: FilmSettings) -> str:
+        """Begin a film; returns the id of its job, whose result is the name of the file."""
+        count = max(1, round(timeline.duration * settings.fps))
+        if count > _MOST_FRAMES:
+            raise BadInput(f"This film would have {count:,} pictures.", "Make the walk shorter, or take fewer a second.")
+        name = f"{new_id('walk')}.{settings.format}"
+        self._owners[name] = owner
+        return self._jobs.start(lambda job: self.render(job, model, timeline, settings, self._folder / name), owner=owner)
+
+    def render(self, job: Job, model: str, timeline: Timeline, settings: FilmSettings, path: Path) -> str:
+        """Draw every frame and write the film; returns its file name."""
+        from studio.media import video
+
+        count = max(1, round(timeline.duration * settings.fps))
+        job.report("Drawing", 0, count)
+        write = video.write_mp4 if settings.format == "mp4" else video.write_webp
+        write(
+            self._frames(model, timeline, count),
+            path,
+            settings.fps,
+            size_px=settings.size_px,
+            recipe={"model": model, "timeline": to_json(timeline)},
+            progress=lambda done: job.report("Drawing", done, count),
+            cancelled=lambda: job.cancelled,
+        )
+        return path.name
+
+    def _frames(self, model: str, timeline: Timeline, count: int) -> Iterator[np.ndarray]:
+        for index in range(count):
+            scene = Scene(model=model, point=timeline.at(timeline.duration * index / count))
+            yield self._engine.submit(self._engine.frame, scene).result()
+
+    def file(self, owner: str, name: str) -> Path:
+        """The finished film `name`. Raises NotFound for another owner's, or one that is not there."""
+        path = self._folder / safe_name(name)
+        if self._owners.get(name) != owner or not path.is_file():
+            raise NotFound("There is no such film.", "Export the walk again.")
+        return path

@@ -1,0 +1,100 @@
+"""The trainer process: `python -m studio.training <run folder>`.
+
+It holds the run's lock, trains, and writes what happens into the run's folder. It ends by itself: when the run is over,
+when it is asked to pause or stop, on SIGTERM (after saving), and when its folder is deleted.
+
+Exit codes: 0 ended as told in the log, 2 wrong arguments, 3 another trainer holds the lock, 4 the run failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from studio.training import lock
+from studio.training.events import EventLog, Failed, Finished, RunEvent
+from studio.training.folder import RunFolder
+
+EXIT_LOCKED = 3
+EXIT_FAILED = 4
+START_SILENCE_SECONDS = 120.0
+SILENCE_SECONDS = 60.0
+SLOW_FACTOR = 20.0
+
+
+class Worker:
+    """What the process remembers: whether it was asked to end, and how long its silences are."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.interrupted = False
+        self._last_work = self._last_beat = time.monotonic()
+        self._longest = 0.0
+        folder.beat(START_SILENCE_SECONDS)
+
+    def interrupt(self, number: int, frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT: save and end at the next step."""
+        self.interrupted = True
+
+    def wish(self) -> str:
+        """What the loop should do next."""
+        if not self.folder.root.is_dir():
+            return "gone"
+        wish = self.folder.read_wish()
+        if wish == "train" and self.interrupted:
+            return "interrupt"
+        return wish or ("interrupt" if self.interrupted else "train")
+
+    def beat(self) -> None:
+        """Some work is done. What takes long here may take long again, so slow machines promise longer silences."""
+        now = time.monotonic()
+        self._longest, self._last_work = max(self._longest, now - self._last_work), now
+        if now - self._last_beat > 1:
+            self._last_beat = now
+            self.folder.beat(max(SILENCE_SECONDS, SLOW_FACTOR * self._longest))
+
+    def work(self) -> int:
+        """Train, writing every event down. Returns the exit code."""
+        from studio.training.loop import train
+
+        last: RunEvent | None = None
+        with EventLog(self.folder.events) as log:
+            for last in train(self.folder, wish=self.wish, beat=self.beat):
+                if not self.folder.root.is_dir():
+                    return 0
+                log.append(last)
+                self.beat()
+        if isinstance(last, (Finished, Failed)):
+            self.folder.write_wish("")
+        return EXIT_FAILED if isinstance(last, Failed) else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train the run in the folder named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m studio.training", description="Train a run until it is over.")
+    parser.add_argument("folder", type=Path, help="the run's folder, with its config.json")
+    parser.add_argument("--nice", type=int, default=10, help="how much to give way to other programs [10]")
+    chosen = parser.parse_args(arguments)
+    folder = RunFolder(chosen.folder.resolve())
+    if not folder.config.is_file():
+        parser.error(f"there is no run in {chosen.folder}")
+    held = lock.take(folder.lock)
+    if held is None:
+        print("Another process trains this run.", file=sys.stderr)
+        return EXIT_LOCKED
+    with held:
+        worker = Worker(folder)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, worker.interrupt)
+        if hasattr(os, "nice"):
+            os.nice(max(0, chosen.nice))
+        return worker.work()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""Every hyper-parameter of a run, once: its default, its range and the sentence an artist reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from studio.errors import BadInput
+from studio.options import Checked, option, to_json
+
+_NOT_NUMERIC = frozenset(
+    {
+        "title", "minutes", "kimg", "publish_to", "base_model", "threads", "checkpoint_seconds", "preview_seconds",
+        "snapshot_count", "preview_rows", "preview_columns",
+    }
+)  # fmt: skip
+"""Fields that may change between two sittings of a run without changing a single number that it computes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Checked):
+    """What one run does. It becomes `config.json` in the run's folder and comes back equal.
+
+    `settings` are those of the family (`families.settings_from` reads them); folders are written as text.
+    """
+
+    title: str = option("Untitled", help="The name of the run, and of the model that it makes.")
+    family: str = option("stylegan2", help="The architecture that is trained.", choices=("stylegan2", "dcgan", "mlp"))
+    settings: dict[str, Any] = field(default_factory=dict)
+    dataset: str = option("", help="The folder of prepared pictures that the model learns from.")
+    dataset_fingerprint: str = option("", help="Tells whether the pictures are still the same.", advanced=True)
+    base_model: str = option("", help="The model to start from; empty starts from nothing.")
+    publish_to: str = option("", help="The folder that the finished model is put into.", advanced=True)
+
+    minutes: float = option(30.0, help="How long the training may take.", low=0.01, high=100_000, unit="minutes")
+    kimg: float = option(
+        0.0, help="Stop after so many thousand pictures; 0 goes on until the time is used.",
+        low=0, high=1_000_000, unit="thousand pictures", advanced=True,
+    )  # fmt: skip
+    seed: int = option(0, help="Another number gives another training.", low=0, high=2**31 - 1, advanced=True)
+    batch: int = option(
+        16,
+        help="Pictures compared at once. More is steadier and slower.",
+        low=1,
+        high=1024,
+        unit="pictures",
+        advanced=True,
+    )
+
+    objective: str = option(
+        "nonsaturating", help="The rule of the game between forger and critic.", advanced=True,
+        choices=("nonsaturating", "minimax", "least_squares", "hinge", "wasserstein"),
+    )  # fmt: skip
+    optimizer: str = option(
+        "adam", help="How the weights follow their slopes.", choices=("adam", "rmsprop", "sgd"), advanced=True
+    )
+    g_learning_rate: float = option(
+        0.0025, help="How fast the forger learns. Halve it if pictures flicker.", low=0, high=1, label="Generator learning rate",
+        advanced=True,
+    )  # fmt: skip
+    d_learning_rate: float = option(
+        0.0025, help="How fast the critic learns. Halve it if the critic wins.", low=0, high=1,
+        label="Discriminator learning rate", advanced=True,
+    )  # fmt: skip
+    beta1: float = option(
+        0.0, help="How much of the last steps' direction is kept (Adam, SGD).", low=0, high=0.999, advanced=True
+    )
+    beta2: float = option(
+        0.99, help="How long the size of slopes is remembered (Adam, RMSprop).", low=0, high=0.99999, advanced=True
+    )
+    d_steps: int = option(1, help="The critic's steps for each step of the forger.", low=1, high=10, advanced=True)
+
+    r1_gamma: float = option(
+        1.0, help="How strongly the critic is kept smooth on your pictures. More is steadier, less is crisper.",
+        low=0, high=1000, label="R1 gamma", advanced=True,
+    )  # fmt: skip
+    r2_gamma: float = option(
+        0.0, help="The same on the forger's pictures (R3GAN).", low=0, high=1000, label="R2 gamma", advanced=True
+    )
+    r1_interval: int = option(
+        16,
+        help="The smoothing happens every so many steps.",
+        low=1,
+        high=64,
+        label="R1 interval",
+        unit="steps",
+        advanced=True,
+    )
+    gradient_penalty: float = option(
+        0.0,
+        help="Keeps the critic's slope near 1 (for the wasserstein objective, 10).",
+        low=0,
+        high=1000,
+        advanced=True,
+    )
+    weight_clip: float = option(
+        0.0, help="Clips the critic's weights, as in the first Wasserstein GAN; 0 never.", low=0, high=10, advanced=True
+    )
+    path_length_weight: float = option(
+        2.0,
+        help="Makes equal steps in latent space equal changes in the picture; 0 saves time.",
+        low=0,
+        high=100,
+        advanced=True,
+    )
+    path_length_interval: int = option(
+        4, help="That happens every so many steps.", low=1, high=64, unit="steps", advanced=True
+    )
+    style_mixing: float = option(
+        0.9, help="How often a picture takes its styles from two latents.", low=0, high=1, advanced=True
+    )
+
+    augment: str = option(
+        "ada", help="Varies the pictures that the critic sees, so that few pictures are enough.", advanced=True,
+        choices=("ada", "diffaugment", "none"),
+    )  # fmt: skip
+    augment_start_p: float = option(
+        0.0, help="How strong the varying is at the start (ADA).", low=0, high=1, advanced=True
+    )
+    ada_target: float = option(
+        0.6, help="ADA varies more when the critic knows your pictures better than this.", low=0, high=1, label="ADA target",
+        advanced=True,
+    )  # fmt: skip
+    ada_interval: int = option(
+        4, help="ADA looks every so many steps.", low=1, high=64, label="ADA interval", unit="steps", advanced=True
+    )
+    ada_speed_kimg: float = option(
+        500.0, help="So many thousand pictures take ADA from nothing to full strength.", low=0.01, high=100_000, label="ADA speed",
+        unit="thousand pictures", advanced=True,
+    )  # fmt: skip
+    mirror: bool = option(False, help="Also learn from each picture's mirror image.")
+    freeze_d_layers: int = option(
+        0, help="So many first layers of the critic stay as they are in the base model (Freeze-D).", low=0, high=64,
+        label="Frozen discriminator layers", advanced=True,
+    )  # fmt: skip
+
+    ema_kimg: float = option(
+        10.0, help="The model you see averages the weights over about so many thousand pictures.", low=0, high=10_000,
+        label="Averaging", unit="thousand pictures", advanced=True,
+    )  # fmt: skip
+    ema_rampup: float = option(
+        0.05, help="At the start the average is only this part of the training so far; 0 turns that off.", low=0, high=1,
+        label="Averaging at the start", advanced=True,
+    )  # fmt: skip
+
+    device: str = option("auto", help="Where the training runs.", choices=("auto", "cpu", "cuda", "mps"), advanced=True)
+    precision: str = option(
+        "auto",
+        help="bfloat16 is about twice as fast where the machine has it.",
+        choices=("auto", "bfloat16", "float32"),
+        advanced=True,
+    )
+    threads: int = option(
+        0, help="Processor threads to use; 0 leaves one for the studio.", low=0, high=512, advanced=True
+    )
+    checkpoint_seconds: float = option(
+        120.0,
+        help="At most this much work is repeated after a crash.",
+        low=0.05,
+        high=36_000,
+        unit="seconds",
+        advanced=True,
+    )
+    preview_seconds: float = option(
+        5.0,
+        help="A new sheet of pictures appears about so often.",
+        low=0.05,
+        high=36_000,
+        unit="seconds",
+        advanced=True,
+    )
+    snapshot_count: int = option(
+        24, help="So many playable stages of the model are kept.", low=1, high=500, advanced=True
+    )
+    preview_rows: int = option(4, help="Rows of the sheet of pictures.", low=1, high=16, advanced=True)
+    preview_columns: int = option(6, help="Columns of the sheet of pictures.", low=1, high=16, advanced=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.objective == "wasserstein" and not (self.gradient_penalty or self.weight_clip):
+            raise BadInput(
+                "The wasserstein objective needs a bound on the critic.",
+                "Set the gradient penalty to 10, or the weight clip to 0.01.",
+            )
+
+    @property
+    def total_seconds(self) -> float:
+        """The time that the run may take."""
+        return self.minutes * 60
+
+    def numeric_hash(self) -> str:
+        """A hash of all that the numbers of the run depend on; a checkpoint under another hash came from other settings."""
+        data = {name: value for name, value in to_json(self).items() if name not in _NOT_NUMERIC}
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

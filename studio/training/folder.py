@@ -1,0 +1,120 @@
+"""The names inside a run's folder, and the small files by which the studio and the trainer talk. Needs no torch.
+
+config.json    what is trained             events.jsonl   what happened, one JSON object a line
+previews/      sheets of pictures          snapshots/     playable stages, a model folder each
+checkpoints/   all that resuming needs     log.txt        what the process wrote
+wish           train, pause or stop; gone once the run has ended
+lock           held by the live trainer    heartbeat      touched while work is done; says how long a silence may last
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio import paths
+from studio.errors import BadInput, NotFound
+from studio.options import from_json, to_json
+from studio.training.config import TrainConfig
+
+WISHES = ("train", "pause", "stop")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on the disk."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.json"
+
+    @property
+    def events(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.root / "snapshots"
+
+    @property
+    def previews(self) -> Path:
+        return self.root / "previews"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log.txt"
+
+    @property
+    def wish(self) -> Path:
+        return self.root / "wish"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    @property
+    def heartbeat(self) -> Path:
+        return self.root / "heartbeat"
+
+    def prepare(self) -> None:
+        """Make the folders inside and sweep what a crash left half-written."""
+        for folder in (self.checkpoints, self.snapshots, self.previews):
+            folder.mkdir(exist_ok=True)
+            paths.sweep(folder)
+        paths.sweep(self.root)
+
+    def read_config(self) -> TrainConfig:
+        """The configuration. Raises NotFound or BadInput."""
+        try:
+            return from_json(TrainConfig, json.loads(self.config.read_bytes()))
+        except OSError:
+            raise NotFound("This run has no settings.", "Start a new one.") from None
+        except ValueError:
+            raise BadInput("The settings of this run are garbled.", "Start a new one.") from None
+
+    def write_config(self, config: TrainConfig) -> None:
+        """Replace the configuration."""
+        paths.write_file(self.config, json.dumps(to_json(config), indent=1) + "\n")
+
+    def read_wish(self) -> str:
+        """ "train", "pause" or "stop"; empty if the run has ended or nobody asked for anything."""
+        try:
+            text = self.wish.read_text().strip()
+        except OSError:
+            return ""
+        return text if text in WISHES else ""
+
+    def write_wish(self, wish: str) -> None:
+        """Ask for something; empty takes the wish back."""
+        if wish:
+            paths.write_file(self.wish, wish)
+        else:
+            self.wish.unlink(missing_ok=True)
+
+    def beat(self, silence_seconds: float) -> None:
+        """Tell that work is being done, and how long the next silence may last. A deleted folder is no error."""
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.heartbeat, os.O_WRONLY | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, f"{silence_seconds:10.1f}".encode())
+                os.utime(self.heartbeat)
+            finally:
+                os.close(descriptor)
+
+    def silent_too_long(self) -> bool:
+        """Whether the trainer has promised more than it kept."""
+        try:
+            allowed = float(self.heartbeat.read_text() or 0)
+            return time.time() - self.heartbeat.stat().st_mtime > allowed
+        except (OSError, ValueError):
+            return False

@@ -1,0 +1,111 @@
+"""A run's models: the base it starts from, the snapshots on its way, and what it leaves on the shelf."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import cast
+
+from torch import nn
+
+from studio.data.dataset import DatasetInfo
+from studio.errors import BadInput, StudioError
+from studio.families.base import Generator, settings_from
+from studio.options import to_json
+from studio.paths import safe_name
+from studio.training import sheet
+from studio.training.config import TrainConfig
+from studio.training.state import TrainState
+from studio.weights.card import ModelCard
+from studio.weights.store import load_card, load_discriminator, load_generator, save_model
+
+
+def load_base(config: TrainConfig) -> tuple[nn.Module, nn.Module | None] | None:
+    """The generator and, if there is one, the discriminator that the run starts from.
+
+    Raises:
+        BadInput: the base is of another architecture, size or colour than the run.
+        NotFound, Damaged: the base cannot be read.
+    """
+    if not config.base_model:
+        return None
+    folder = Path(config.base_model)
+    generator, card = load_generator(folder)
+    _check_base(config, card)
+    return generator, load_discriminator(folder)
+
+
+def _check_base(config: TrainConfig, card: ModelCard) -> None:
+    if card.family != config.family:
+        raise BadInput(
+            f"{card.title} is a {card.family}, and this run trains a {config.family}.", "Choose the same architecture."
+        )
+    wanted, have = (to_json(settings_from(config.family, each)) for each in (config.settings, card.settings))
+    for key, word in (
+        ("resolution", "size in px"),
+        ("channels", "number of colour channels"),
+        ("classes", "number of classes"),
+    ):
+        if wanted[key] != have[key]:
+            raise BadInput(
+                f"{card.title} has another {word} ({have[key]}) than this run ({wanted[key]}).",
+                "Prepare the dataset to fit the model, or start from nothing.",
+            )
+    if wanted != have:
+        raise BadInput(
+            f"{card.title} is shaped differently inside from what this run trains.",
+            "Take over the settings of the model.",
+        )
+
+
+def save_snapshot(folder: Path, config: TrainConfig, info: DatasetInfo, state: TrainState) -> ModelCard:
+    """The averaged generator as a model folder. Raises NoSpace."""
+    card = make_card(config, info, state, model_id=folder.name)
+    return save_model(folder, state.average, card, preview=_face(state))
+
+
+def publish(config: TrainConfig, info: DatasetInfo, state: TrainState, run: Path) -> str:
+    """Put the finished model, with its discriminator, into `config.publish_to`. Returns that folder, or "" if none is named."""
+    if not config.publish_to:
+        return ""
+    folder = Path(config.publish_to)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    card = make_card(config, info, state, model_id=safe_name(folder.name), run=run.name)
+    save_model(folder, state.average, card, discriminator=state.discriminator, preview=_face(state))
+    return str(folder)
+
+
+def make_card(config: TrainConfig, info: DatasetInfo, state: TrainState, *, model_id: str, run: str = "") -> ModelCard:
+    """What the model says about itself: the pictures it learned from, how long, and from which model."""
+    generator = cast(Generator, state.average)
+    return ModelCard(
+        id=model_id,
+        title=config.title,
+        family=config.family,
+        settings=to_json(settings_from(config.family, config.settings)),
+        resolution=generator.resolution,
+        channels=generator.channels,
+        classes=info.labels if generator.classes else (),
+        trained_on=f"{info.title}: {info.count} pictures",
+        kimg=round(state.kimg, 3),
+        origin=f"Trained in Latent Studio for {state.seconds / 60:.0f} minutes{_lineage(config)}.",
+        summary=f"Learned from {info.title}.",
+        command=f"python -m studio.training runs/{run}" if run else "",
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+def _lineage(config: TrainConfig) -> str:
+    if not config.base_model:
+        return ""
+    try:
+        base = load_card(Path(config.base_model))
+    except StudioError:
+        return ", starting from a model that is gone"
+    return f", starting from {base.title} ({base.kimg:g} thousand pictures)"
+
+
+def _face(state: TrainState) -> bytes:
+    """Nine pictures in a square: the model's preview."""
+    generator = cast(Generator, state.average)
+    return sheet.encode(sheet.draw(generator, range(9), next(state.average.parameters()).device), columns=3)

@@ -1,0 +1,1 @@
+"""Roof: the page. Gradio is imported here and nowhere else."""

@@ -1,0 +1,65 @@
+"""The player: the live canvas, the map of seeds, directions, and the strip of points that becomes a walk and a film."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from studio.latent.point import Point, Scene
+from studio.latent.timeline import Timeline
+from studio.options import from_json, to_json
+from studio.services.exports import FilmSettings
+from studio.services.studio import Studio
+from studio.ui.calls import Visitor
+
+_MOST_THUMBNAILS = 64
+
+
+def model(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
+    """What can be done with a model: its card, styles, noise."""
+    return studio.engine.submit(studio.engine.describe, id).result()
+
+
+def directions(studio: Studio, visitor: Visitor, id: str) -> list[dict[str, Any]]:
+    """The directions of a model; the first time they are searched for, which can take a second."""
+    found = studio.engine.submit(studio.engine.directions, id).result()
+    return [{"name": name, "kind": direction.kind} for name, direction in found.items()]
+
+
+def thumbnails(studio: Studio, visitor: Visitor, model: str, points: list[Any], size: int = 64) -> dict[str, Any]:
+    """Small pictures of many points as one sheet in a row: {"sheet": data URL, "size": pixels of a tile}."""
+    places = [from_json(Point, point) for point in points[:_MOST_THUMBNAILS]]
+    size = max(16, min(int(size), 128))
+    sheet = studio.engine.submit(studio.engine.sheet, model, places, size).result()
+    return {"sheet": "data:image/png;base64," + base64.b64encode(sheet).decode(), "size": size}
+
+
+def walk(studio: Studio, visitor: Visitor, model: str, timeline: Any) -> dict[str, Any]:
+    """Set the walk that this page's later wishes name by a time; answers its duration in seconds."""
+    parsed = from_json(Timeline, timeline)
+    studio.canvas(visitor.token).set_timeline(model, parsed)
+    return {"duration": parsed.duration}
+
+
+def film(studio: Studio, visitor: Visitor, model: str, timeline: Any, settings: Any) -> str:
+    """Begin to export a walk; answers the id of the job."""
+    return studio.exports.start(visitor.owner, model, from_json(Timeline, timeline), from_json(FilmSettings, settings))
+
+
+def job(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
+    """How far a job is."""
+    return studio.jobs.status(id, owner=visitor.owner)
+
+
+def cancel(studio: Studio, visitor: Visitor, id: str) -> None:
+    """Ask a job to end; what it had half done is removed."""
+    studio.jobs.cancel(id, owner=visitor.owner)
+
+
+def save(studio: Studio, visitor: Visitor, scene: Any, title: str = "") -> dict[str, Any]:
+    """Draw a scene exactly and keep it in the gallery, its recipe inside."""
+    saved: dict[str, Any] = to_json(studio.save(visitor.owner, from_json(Scene, scene), title))
+    return saved
+
+
+CALLS = (model, directions, thumbnails, walk, film, job, cancel, save)

@@ -1,0 +1,1 @@
+"""Second floor: models as folders: card, weights, shelf."""

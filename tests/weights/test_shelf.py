@@ -1,0 +1,94 @@
+"""The shelf lists whatever lies there and never lets the shipped models be changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from studio.errors import BadInput, Forbidden, NotFound
+from studio.weights.card import CONFIG_FILE, WEIGHTS_FILE, ModelCard, write_card
+from studio.weights.shelf import Shelf
+
+
+def put(place: Path, name: str, title: str = "") -> Path:
+    folder = place / name
+    folder.mkdir(parents=True)
+    write_card(folder, ModelCard(id=name, title=title or name, family="mlp", settings={}, resolution=8))
+    (folder / WEIGHTS_FILE).write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    put(tmp_path / "bundled", "shipped", "Shipped")
+    put(tmp_path / "own", "mine", "Mine")
+    return Shelf(tmp_path / "bundled", tmp_path / "own")
+
+
+def test_shipped_models_come_first(shelf: Shelf) -> None:
+    assert [(entry.id, entry.shipped, entry.problem) for entry in shelf.list()] == [
+        ("shipped", True, ""),
+        ("mine", False, ""),
+    ]
+
+
+def test_an_empty_shelf_is_empty(tmp_path: Path) -> None:
+    assert Shelf(tmp_path / "a", tmp_path / "b").list() == ()
+
+
+def test_broken_folders_are_listed_with_their_problem(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "own" / "bare").mkdir()
+    (put(tmp_path / "own", "garbled") / CONFIG_FILE).write_text("{")
+    (put(tmp_path / "own", "empty") / WEIGHTS_FILE).unlink()
+    put(tmp_path / "own", "moved").rename(tmp_path / "own" / "an odd name!")
+    put(tmp_path / "own", "shipped")
+    (tmp_path / "own" / ".tmp-1-x").mkdir()
+    problems = {entry.id: entry.problem for entry in shelf.list() if not entry.shipped}
+    assert sorted(problems) == ["an odd name!", "bare", "empty", "garbled", "mine", "shipped"]
+    assert [name for name, problem in problems.items() if not problem] == ["mine"]
+
+
+def test_the_list_follows_the_disk(shelf: Shelf, tmp_path: Path) -> None:
+    first = shelf.list()
+    assert shelf.list()[0].card is first[0].card
+    write_card(
+        tmp_path / "own" / "mine", ModelCard(id="mine", title="Longer title", family="mlp", settings={}, resolution=8)
+    )
+    put(tmp_path / "own", "new")
+    assert [entry.title for entry in shelf.list()] == ["Shipped", "Longer title", "new"]
+
+
+def test_a_copied_folder_gets_its_own_id(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / "own" / "mine").rename(tmp_path / "own" / "copy")
+    entry = shelf.list()[1]
+    assert entry.card is not None and entry.card.id == entry.id == "copy"
+
+
+@pytest.mark.parametrize("name", ["../own/mine", "/etc", "..", "", ".deleted-x"])
+def test_ids_name_nothing_outside(shelf: Shelf, name: str) -> None:
+    with pytest.raises(BadInput):
+        shelf.folder(name)
+
+
+def test_a_deleted_model_can_come_back(shelf: Shelf) -> None:
+    shelf.delete("mine")
+    assert [entry.id for entry in shelf.list()] == ["shipped"]
+    with pytest.raises(NotFound):
+        shelf.folder("mine")
+    shelf.restore("mine")
+    assert shelf.folder("mine").is_dir()
+    shelf.delete("mine")
+    shelf.purge()
+    with pytest.raises(NotFound):
+        shelf.restore("mine")
+
+
+def test_only_own_models_change(shelf: Shelf) -> None:
+    assert shelf.rename("mine", "  New\nname ").title == "New name"
+    assert shelf.entry("mine").title == "New name"
+    for change in (lambda: shelf.delete("shipped"), lambda: shelf.rename("shipped", "x")):
+        with pytest.raises(Forbidden):
+            change()
+    with pytest.raises(BadInput):
+        shelf.rename("mine", " ")
