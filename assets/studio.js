@@ -172,6 +172,29 @@ export function duration(seconds) {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
+/** Colour the track of a slider between its neutral place and where it stands. */
+export function fillTrack(input, neutral) {
+  const share = (value) => 100 * (value - input.min) / (input.max - input.min);
+  const [a, b] = [share(neutral), share(Number(input.value))];
+  input.style.setProperty("--from", `${Math.min(a, b)}%`);
+  input.style.setProperty("--to", `${Math.max(a, b)}%`);
+}
+
+/** A bitmap as a data URL. */
+export function toUrl(bitmap) {
+  const canvas = h("canvas", { width: bitmap.width, height: bitmap.height });
+  canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  return canvas.toDataURL();
+}
+
+/** Let the browser keep a file. */
+export function download(href, name) {
+  const link = h("a", { href, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
 // ── rooms ──
 
 /** Show a room: shelf, play, train or gallery. */

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 _BANDS = 4
 _BAND_BITS = 16
 _MAX_DISTANCE = 3
-_MAX_MEAN_DIFFERENCE = 5.0
+_MAX_MEAN_DIFFERENCE = 3.0
 _COMPARED = 16
 
 
@@ -30,10 +30,10 @@ def equal_groups(keys: Iterable[Hashable]) -> tuple[tuple[int, ...], ...]:
 
 
 def near_groups(signatures: Sequence[Signature]) -> tuple[tuple[int, ...], ...]:
-    """Groups of pictures that look nearly the same: at most 3 of 64 bits differ, and colours by 5 of 255 on average.
+    """Groups of pictures that look nearly the same: at most 3 of 64 bits differ, and colours by 3 of 255 on average.
 
-    Two hashes at most 3 bits apart agree in one of four 16-bit bands, so only neighbours in a band's bucket are compared,
-    and each with 16 others at most: O(n), which may miss a few in sets of very similar pictures.
+    Two hashes at most 3 bits apart agree in one of four 16-bit bands, so only neighbours in a band's bucket are
+    compared, and each with 16 others at most: O(n), which may miss a few in sets of very similar pictures.
     """
     parents = list(range(len(signatures)))
     for band in range(_BANDS):

@@ -14,7 +14,6 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from studio.data.labels import clean_label, passed_over
@@ -94,7 +93,7 @@ class Archive:
     def __enter__(self) -> Archive:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -177,7 +176,7 @@ def is_zip(file: Path) -> bool:
 
 def _open_file(file: Path) -> _Reluctant:
     try:
-        return _Reluctant(open(file, "rb", buffering=0))  # noqa: SIM115 (closed with the archive)
+        return _Reluctant(open(file, "rb", buffering=0))
     except OSError as error:
         raise BadInput("This zip cannot be read.", error.strerror or "") from error
 

@@ -1,7 +1,8 @@
 """What runs inside the glovebox: a child process that opens pictures and answers with plain facts and pixels.
 
-It is started by `glovebox` with an empty environment, reads requests from its standard input and answers on its standard
-output, both as frames: the lengths of a JSON header and of a payload (two unsigned 32-bit numbers, big-endian), then both.
+It is started by `glovebox` with an empty environment, reads requests from its standard input and answers on its
+standard output. Both are frames: the lengths of a JSON header and of a payload (two unsigned 32-bit numbers), big-endian;
+then header and payload.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ _MAX_PARTS = 16
 
 
 def clean_label(raw: str) -> str:
-    """A relative path for showing: no `..`, root, drive, backslash, control or direction character; parts of at most 120."""
+    """A relative path for showing: no `..`, root, drive, backslash or invisible character; parts of at most 120."""
     parts = [_clean_part(part) for part in _DRIVE.sub("", raw).replace("\\", "/").split("/")]
     kept = [part for part in parts if part not in ("", ".", "..")]
     return "/".join(kept[-_MAX_PARTS:]) or "unnamed"

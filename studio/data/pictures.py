@@ -190,7 +190,7 @@ def _extrema(image: Image.Image) -> tuple[float, float]:
 
 
 def _without_needless_alpha(image: Image.Image) -> Image.Image:
-    return image.convert("RGB") if image.getextrema()[3] == (255, 255) else image
+    return image.convert("RGB") if image.getchannel("A").getextrema() == (255, 255) else image
 
 
 def _in_srgb(image: Image.Image, profile: object) -> Image.Image:
@@ -215,7 +215,8 @@ def _in_srgb(image: Image.Image, profile: object) -> Image.Image:
 
 def _too_large(size: tuple[int, int] | None = None) -> BadInput:
     shown = f" ({size[0]} x {size[1]} pixels)" if size else ""
-    return BadInput(f"This picture is too large{shown}.", f"Make it smaller first: {MAX_PIXELS // 10**6} megapixels at most.")
+    most = f"{MAX_PIXELS // 10**6} megapixels at most"
+    return BadInput(f"This picture is too large{shown}.", f"Make it smaller first: {most}.")
 
 
 def _broken() -> BadInput:

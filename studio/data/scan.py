@@ -129,7 +129,8 @@ def _require_enough(facts: Sequence[object], refused: Sequence[Refusal], listing
             f"Give it at least {FEWEST}; {GOOD_NUMBER} or more are good.",
         )
     if refused:
-        raise BadInput(f"None of the {len(refused):,} files here is a picture that can be used.{first}", f"{KINDS} are read.")
+        number = f"{len(refused):,} files" if len(refused) > 1 else "file"
+        raise BadInput(f"None of the {number} here is a picture that can be used.{first}", f"{KINDS} are read.")
     raise BadInput("There are no pictures here.", f"{KINDS} are read.")
 
 
@@ -148,7 +149,7 @@ def _report(name: str, facts: list[tuple[Place, dict[str, Any]]], refused: list[
         landscape=sum(p.width > p.height for p in pictures), portrait=sum(p.width < p.height for p in pictures),
         square=sum(p.width == p.height for p in pictures), grey=sum(p.grey for p in pictures),
         alpha=sum(p.alpha for p in pictures), few_colours=sum(p.few_colours for p in pictures),
-        warnings=_warnings(pictures, duplicates, sides),
+        warnings=_warnings(pictures, sides),
     )  # fmt: skip
 
 
@@ -185,17 +186,16 @@ def _labels(pictures: Sequence[Picture], groups: tuple[tuple[int, ...], ...]) ->
     return tuple(tuple(pictures[position].place.label for position in group) for group in groups)
 
 
-def _warnings(pictures: Sequence[Picture], duplicates: tuple[tuple[int, ...], ...], sides: list[int]) -> tuple[str, ...]:
+def _warnings(pictures: Sequence[Picture], sides: list[int]) -> tuple[str, ...]:
     found = []
-    extra = sum(len(group) - 1 for group in duplicates)
-    different = len(pictures) - extra
+    different = len({picture.pixel_hash for picture in pictures})
     if different < FEWEST:
-        found.append(f"Only {different} of the pictures differ from each other; a GAN will learn very little from them.")
+        found.append(f"Only {different} of the pictures differ from each other; very little can be learnt from them.")
     elif different < GOOD_NUMBER:
-        found.append(f"{different} different pictures are few: expect close variations of them. {GOOD_NUMBER} or more are good.")
+        found.append(f"{different} pictures are few: expect close variations of them. {GOOD_NUMBER} or more are good.")
     if sides[len(sides) // 2] < 32:
         found.append(f"Most pictures are small ({sides[len(sides) // 2]} pixels on the shorter side).")
     elongated = sum(max(p.width, p.height) > 2.5 * min(p.width, p.height) for p in pictures)
     if elongated > len(pictures) / 4:
-        found.append(f"{elongated} pictures are much longer than wide; cropping cuts off most of them, padding keeps all.")
+        found.append(f"{elongated} pictures are much longer than wide: cropping cuts much off, padding keeps it.")
     return tuple(found)

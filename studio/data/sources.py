@@ -1,4 +1,4 @@
-"""Where pictures lie: files of a folder, or entries of a zip that stays packed. The list is made without opening any."""
+"""Where pictures lie: files of a folder, or entries of a zip that stays packed. No picture is opened to list them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def list_places(source: Path | Sequence[Named], reader: Reader) -> Listing:
     """List a folder, a zip or files with names, in the order of their labels. Zips among the files are looked into.
 
     Raises:
-        BadInput: too many files, or `source` is a zip that cannot be used (a bad zip among other files is only refused).
+        BadInput: too many files, or `source` is a bad zip (a bad zip among other files is only refused).
         NotFound: there is no such folder or file.
     """
     if isinstance(source, Path) and source.is_file():

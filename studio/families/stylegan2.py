@@ -69,6 +69,7 @@ class Linear(nn.Module):
 class Mapping(nn.Module):
     """Latents and labels -> w. Without `z_dim` it maps labels alone, as the discriminator needs it."""
 
+    w_avg: Tensor
     RATE = 0.01
 
     def __init__(self, *, z_dim: int, classes: int, w_dim: int, depth: int, averaged: bool) -> None:
@@ -81,7 +82,6 @@ class Mapping(nn.Module):
             self.add_module(f"fc{place}", Linear(width if place == 0 else w_dim, w_dim, rate=self.RATE, gain=layers.GAIN))
         if averaged:
             self.register_buffer("w_avg", torch.zeros(w_dim))
-    w_avg: Tensor
 
     def forward(self, z: Tensor | None, label: Tensor | None, count: int) -> Tensor:
         """z [n, z_dim] or None, label [n, classes] or None (no class preferred) -> w [n, w_dim], float32."""
@@ -107,6 +107,9 @@ class Modulation:
 class ModulatedLayer(nn.Module):
     """3x3 convolution under a style, noise, leaky ReLU; `up` doubles the size."""
 
+    noise_const: Tensor
+    squares: Tensor | None
+
     def __init__(self, inputs: int, outputs: int, *, w_dim: int, resolution: int, up: bool, clamp: float) -> None:
         super().__init__()
         self.up, self.clamp, self.resolution = up, clamp, resolution
@@ -115,12 +118,23 @@ class ModulatedLayer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
-    noise_const: Tensor
+        self.register_buffer("squares", None)
+
+    def fold(self, dtype: torch.dtype) -> None:
+        """Compute once what the weights alone decide, and keep them as `dtype`. Only for play."""
+        self.squares = self._squares()
+        weight = self.weight.to(dtype)
+        if self.up:  # as the transposed convolution reads it, which saves a copy for each picture
+            weight = weight.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1)
+        else:
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        self.weight = _constant(weight)
 
     def modulate(self, style: Tensor) -> Modulation:
         """The scales that style [n, w_dim] asks for, float32."""
         scales = self.affine(style)
-        return Modulation(scales, layers.demodulation(scales, self.weight.square().sum(dim=(2, 3))) * layers.GAIN)
+        squares = self._squares() if self.squares is None else self.squares
+        return Modulation(scales, layers.demodulation(scales, squares) * layers.GAIN)
 
     def forward(self, images: Tensor, modulation: Modulation, noise: Tensor | None) -> Tensor:
         images = layers.scale_channels(images, modulation.inputs)
@@ -128,6 +142,9 @@ class ModulatedLayer(nn.Module):
         if noise is not None:
             noise = noise * (self.noise_strength * layers.GAIN)
         return layers.finish(images, cast(Tensor, modulation.outputs), self.bias * layers.GAIN, noise, self.clamp)
+
+    def _squares(self) -> Tensor:
+        return self.weight.float().square().sum(dim=(2, 3))
 
 
 class ToRGB(nn.Module):
@@ -248,6 +265,19 @@ class Generator(nn.Module):
         """The noise that the model was trained with or given, [1, 1, r, r] each."""
         return tuple(layer.noise_const[None, None] for block in self.synthesis.blocks for layer in block.styled)
 
+    def prepared(self, dtype: torch.dtype) -> Generator:
+        """A copy for play alone: convolutions in `dtype`, everything that the weights decide computed once.
+
+        Styles, demodulation and the sum of the RGB pictures stay in float32. It can be neither trained nor saved.
+        """
+        prepared = copy.deepcopy(self).eval().requires_grad_(False)
+        first = prepared.synthesis.blocks[0]
+        first.const = _constant(first.const.to(dtype))
+        for _, layer in prepared.synthesis.readers():
+            if isinstance(layer, ModulatedLayer):
+                layer.fold(dtype)
+        return prepared
+
     @torch.no_grad()
     def track_w_average(self, w: Tensor, beta: float) -> None:
         """Move the mean of w, towards which truncation pulls, to the mean of this batch [n, w_dim]; `beta` is kept."""
@@ -259,6 +289,10 @@ class Generator(nn.Module):
         for index, layer in self.synthesis.readers():
             found[index].append(layer.affine.weight)
         return tuple(torch.cat(weights).detach() for weights in found)
+
+
+def _constant(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values, requires_grad=False)
 
 
 class Convolution(nn.Module):

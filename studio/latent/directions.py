@@ -13,12 +13,13 @@ All is deterministic: samples come from a fixed seed, and the largest entry of e
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,6 +34,7 @@ _BATCH = 32
 _THUMBNAIL_PX = 16
 _LEAST_LAYERS_FOR_RANGES = 6
 _LARGEST_FILE_BYTES = 64_000_000
+_ABOUT = ("name", "title", "scale", "kind", "first_layer", "last_layer")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,13 +128,13 @@ def picture_components(generator: Generator, count: int = 12, *, samples: int = 
 
 def save_directions(path: Path, directions: Mapping[str, Direction]) -> None:
     """Write directions to one safetensors file with the names in its header, whole or not at all."""
-    from safetensors.torch import save
-
     if not directions:
         raise BadInput("There are no directions to save.", "Look for some first.")
     about = [{key: getattr(item, key) for key in _ABOUT} for item in directions.values()]
     vectors = torch.stack([item.vector for item in directions.values()]).contiguous()
-    write_file(path, save({"vectors": vectors}, metadata={"directions": json.dumps(about, allow_nan=False)}))
+    write_file(
+        path, safetensors.torch.save({"vectors": vectors}, metadata={"directions": json.dumps(about, allow_nan=False)})
+    )
 
 
 def load_directions(path: Path) -> dict[str, Direction]:
@@ -151,7 +153,7 @@ def load_directions(path: Path) -> dict[str, Direction]:
     return {direction.name: direction for direction in loaded}
 
 
-def find_cached(generator: Generator, path: Path) -> dict[str, Direction]:
+def find_or_load(generator: Generator, path: Path) -> dict[str, Direction]:
     """The directions saved in `path`, or found now and saved there. Name the file by the model's sha256."""
     try:
         return load_directions(path)
@@ -161,7 +163,10 @@ def find_cached(generator: Generator, path: Path) -> dict[str, Direction]:
         return found
 
 
-_ABOUT = ("name", "title", "scale", "kind", "first_layer", "last_layer")
+def device_of(generator: Generator) -> torch.device:
+    """Where the generator's weights are."""
+    parameters: Iterable[Tensor] = generator.parameters() if isinstance(generator, nn.Module) else ()
+    return next((tensor.device for tensor in parameters), torch.device("cpu"))
 
 
 def _ranges(num_styles: int) -> Sequence[tuple[str, int, int]]:
@@ -177,25 +182,20 @@ def _sample(generator: Generator, samples: int) -> tuple[Tensor, Tensor]:
     label = None
     if generator.classes:
         label = F.one_hot(torch.arange(samples) % generator.classes, generator.classes).float()
-    device = _device(generator)
+    device = device_of(generator)
     styles = generator.map(z.to(device), None if label is None else label.to(device))
     return z, styles.mean(dim=1).cpu().double()
 
 
 def _thumbnails(generator: Generator, z: Tensor) -> Tensor:
     """The pictures of latents z, at most 16 px wide, as rows [n, channels · px²], float64."""
-    device = _device(generator)
+    device = device_of(generator)
     size = min(_THUMBNAIL_PX, generator.resolution)
     rows = []
-    for part in z.split(_BATCH):
+    for part in torch.split(z, _BATCH):
         images = generator.synthesize(generator.map(part.to(device)), generator.constant_noise()).float().clamp(-1, 1)
         rows.append(F.interpolate(images, size=(size, size), mode="area").flatten(1).cpu())
     return torch.cat(rows).double()
-
-
-def _device(generator: Generator) -> torch.device:
-    parameters = generator.parameters() if isinstance(generator, nn.Module) else iter(())
-    return next((tensor.device for tensor in parameters), torch.device("cpu"))
 
 
 def _named(

@@ -44,7 +44,7 @@ class Edit(Checked):
     """A walk along a named direction, on some layers."""
 
     direction: str
-    amount: float = option(0.0, help="How far to go; 1 is one standard deviation.", low=-100, high=100, unit="σ")
+    amount: float = option(0.0, help="How far to go; 1 is one standard deviation.", low=-100, high=100, unit="σ")  # noqa: RUF001
     first_layer: int = option(0, help="The first layer that is changed.", low=0, high=_MOST_LAYERS)
     last_layer: int | None = option(None, help="The last layer that is changed; none: all.", low=0, high=_MOST_LAYERS)
 
@@ -106,6 +106,11 @@ class Point(Checked):
         if self.blend and (self.label is not None or self.truncation != 1):
             raise BadInput("A blended point takes class and truncation from its parts.", "Set them there.")
 
+    @property
+    def edited(self) -> bool:
+        """Whether it, or a point that it lies between, has edits, so that directions are needed to resolve it."""
+        return bool(self.edits) or any(share.point.edits for share in self.blend)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Share(Checked):
@@ -142,7 +147,7 @@ def resolve(point: Point, generator: Generator, directions: Mapping[str, Directi
 
 
 def seed_pad(x: float, y: float, origin_seed: int, columns: int = 0) -> tuple[Seed, ...]:
-    """The seeds around a place on an endless map of seeds, with bilinear weights; those that weigh nothing are left out.
+    """The seeds around a place on an endless map of seeds, with bilinear weights; those that weigh nothing drop out.
 
     Every whole-numbered place has a fixed seed, `lattice_seed`. With `columns` above 0 the map repeats itself after so
     many places in both directions, so that a walk can come home.
@@ -166,13 +171,13 @@ def seed_pad(x: float, y: float, origin_seed: int, columns: int = 0) -> tuple[Se
 def lattice_seed(origin_seed: int, i: int, j: int) -> int:
     """The seed at column `i`, row `j` of the map; the origin itself lies at (0, 0).
 
-    The page computes the same in JavaScript. All numbers are unsigned 32-bit, × is the product modulo 2^32
-    (`Math.imul(a, b) >>> 0`), ^ is exclusive or and >> shifts in zeros (`>>>`):
+    The page computes the same in JavaScript. All numbers are unsigned 32-bit, * is the product modulo 2^32
+    (`Math.imul`), ^ is exclusive or and >> shifts in zeros (`>>>`); the result is made unsigned by `>>> 0`:
 
         if i = 0 and j = 0: return origin
-        h = (origin ^ i) × 0x9E3779B1        i and j negative: two's complement (`i | 0`)
-        h = ((h ^ (h >> 15)) ^ j) × 0x85EBCA77
-        h = (h ^ (h >> 13)) × 0xC2B2AE3D
+        h = (origin ^ i) * 0x9E3779B1        i and j negative: two's complement (`i | 0`)
+        h = ((h ^ (h >> 15)) ^ j) * 0x85EBCA77
+        h = (h ^ (h >> 13)) * 0xC2B2AE3D
         return h ^ (h >> 16)
     """
     if i == 0 and j == 0:

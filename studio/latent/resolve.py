@@ -6,15 +6,15 @@ is a weighted sum of these rows and of directions; a plan holds the weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from studio.errors import BadInput
 from studio.families.base import Generator, Noise
-from studio.latent.directions import Direction
+from studio.latent.directions import Direction, device_of
 from studio.latent.mix import blend_latents
 from studio.latent.point import NO_NOISE, Edit, Mix, Point
 from studio.ops import seeds
@@ -80,12 +80,6 @@ def resolve_noise(point: Point, generator: Generator) -> Noise | None:
         return generator.constant_noise()
     device = device_of(generator)
     return tuple(picture.to(device) for picture in seeds.noise(point.noise_seed, generator.noise_sizes))
-
-
-def device_of(generator: Generator) -> torch.device:
-    """Where the generator's weights are."""
-    parameters: Iterable[Tensor] = generator.parameters() if isinstance(generator, nn.Module) else ()
-    return next((tensor.device for tensor in parameters), torch.device("cpu"))
 
 
 def layer_range(first: int, last: int | None, num_styles: int) -> slice:
@@ -155,7 +149,8 @@ def _conditions(point: Point, generator: Generator) -> tuple[Tensor | None, floa
     if all(label is None for _, label in labels):
         return None, truncation
     even = torch.full((generator.classes,), 1 / generator.classes)
-    return sum((weight * (even if label is None else label) for weight, label in labels), torch.zeros(())), truncation
+    shared = [weight * (even if label is None else label) for weight, label in labels]
+    return torch.stack(shared).sum(dim=0), truncation
 
 
 def _label(point: Point, generator: Generator) -> Tensor | None:
@@ -164,7 +159,7 @@ def _label(point: Point, generator: Generator) -> Tensor | None:
     if point.label >= generator.classes:
         many = f"{generator.classes} classes" if generator.classes else "no classes"
         raise BadInput(f"This model has {many}, so there is no class {point.label}.", "Choose another class, or none.")
-    return nn.functional.one_hot(torch.tensor(point.label), generator.classes).float()
+    return torch.eye(generator.classes)[point.label]
 
 
 def _map(latents: Sequence[_Latent], generator: Generator) -> dict[int, Tensor]:

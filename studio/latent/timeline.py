@@ -116,8 +116,7 @@ class Timeline(Checked):
         if self.path == "spline":
             return self._on_spline(place, t)
         shares = tuple(
-            Share(point=point, weight=weight)
-            for point, weight in zip((here, there), lerp_weights(t), strict=True)
+            Share(point=point, weight=weight) for point, weight in zip((here, there), lerp_weights(t), strict=True)
         )
         return Point(blend=shares, space="z" if self.path == "slerp" else "w", noise_seed=here.noise_seed)
 

@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+_TAPS = (1.0, 3.0, 3.0, 1.0)
+
+
 def upsample(images: Tensor) -> Tensor:
     """[n, c, h, w] -> [n, c, 2h, 2w]: zeros between the pixels, then the filter with gain 4."""
     return cast(Tensor, _Upsample.apply(images))
@@ -77,5 +80,6 @@ class _Downsample(torch.autograd.Function):
 
 def _filters(images: Tensor, gain: float) -> Tensor:
     """One filter for each channel: [c, 1, 4, 4], each summing to `gain`."""
-    line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=images.device, dtype=images.dtype)
-    return (torch.outer(line, line) * (gain / 64)).expand(images.shape[1], 1, 4, 4)
+    rows = [[row * column * gain / 64 for column in _TAPS] for row in _TAPS]
+    filters = torch.tensor(rows, device=images.device, dtype=images.dtype)
+    return filters.expand(images.shape[1], 1, 4, 4)

@@ -12,10 +12,20 @@ from studio.options import Checked, option, to_json
 
 _NOT_NUMERIC = frozenset(
     {
-        "title", "minutes", "kimg", "publish_to", "base_model", "threads", "checkpoint_seconds", "preview_seconds",
-        "snapshot_count", "preview_rows", "preview_columns",
+        "title",
+        "created",
+        "minutes",
+        "kimg",
+        "publish_to",
+        "base_model",
+        "threads",
+        "checkpoint_seconds",
+        "preview_seconds",
+        "snapshot_count",
+        "preview_rows",
+        "preview_columns",
     }
-)  # fmt: skip
+)
 """Fields that may change between two sittings of a run without changing a single number that it computes."""
 
 
@@ -34,11 +44,17 @@ class TrainConfig(Checked):
     base_model: str = option("", help="The model to start from; empty starts from nothing.")
     publish_to: str = option("", help="The folder that the finished model is put into.", advanced=True)
 
+    created: str = option("", help="When the run was made, in UTC.", advanced=True)
+
     minutes: float = option(30.0, help="How long the training may take.", low=0.01, high=100_000, unit="minutes")
     kimg: float = option(
-        0.0, help="Stop after so many thousand pictures; 0 goes on until the time is used.",
-        low=0, high=1_000_000, unit="thousand pictures", advanced=True,
-    )  # fmt: skip
+        0.0,
+        help="Stop after so many thousand pictures; 0 goes on until the time is used.",
+        low=0,
+        high=1_000_000,
+        unit="thousand pictures",
+        advanced=True,
+    )
     seed: int = option(0, help="Another number gives another training.", low=0, high=2**31 - 1, advanced=True)
     batch: int = option(
         16,
@@ -50,20 +66,30 @@ class TrainConfig(Checked):
     )
 
     objective: str = option(
-        "nonsaturating", help="The rule of the game between forger and critic.", advanced=True,
+        "nonsaturating",
+        help="The rule of the game between forger and critic.",
+        advanced=True,
         choices=("nonsaturating", "minimax", "least_squares", "hinge", "wasserstein"),
-    )  # fmt: skip
+    )
     optimizer: str = option(
         "adam", help="How the weights follow their slopes.", choices=("adam", "rmsprop", "sgd"), advanced=True
     )
     g_learning_rate: float = option(
-        0.0025, help="How fast the forger learns. Halve it if pictures flicker.", low=0, high=1, label="Generator learning rate",
+        0.0025,
+        help="How fast the forger learns. Halve it if pictures flicker.",
+        low=0,
+        high=1,
+        label="Generator learning rate",
         advanced=True,
-    )  # fmt: skip
+    )
     d_learning_rate: float = option(
-        0.0025, help="How fast the critic learns. Halve it if the critic wins.", low=0, high=1,
-        label="Discriminator learning rate", advanced=True,
-    )  # fmt: skip
+        0.0025,
+        help="How fast the critic learns. Halve it if the critic wins.",
+        low=0,
+        high=1,
+        label="Discriminator learning rate",
+        advanced=True,
+    )
     beta1: float = option(
         0.0, help="How much of the last steps' direction is kept (Adam, SGD).", low=0, high=0.999, advanced=True
     )
@@ -73,9 +99,13 @@ class TrainConfig(Checked):
     d_steps: int = option(1, help="The critic's steps for each step of the forger.", low=1, high=10, advanced=True)
 
     r1_gamma: float = option(
-        1.0, help="How strongly the critic is kept smooth on your pictures. More is steadier, less is crisper.",
-        low=0, high=1000, label="R1 gamma", advanced=True,
-    )  # fmt: skip
+        1.0,
+        help="How strongly the critic is kept smooth on your pictures. More is steadier, less is crisper.",
+        low=0,
+        high=1000,
+        label="R1 gamma",
+        advanced=True,
+    )
     r2_gamma: float = option(
         0.0, help="The same on the forger's pictures (R3GAN).", low=0, high=1000, label="R2 gamma", advanced=True
     )
@@ -113,37 +143,61 @@ class TrainConfig(Checked):
     )
 
     augment: str = option(
-        "ada", help="Varies the pictures that the critic sees, so that few pictures are enough.", advanced=True,
+        "ada",
+        help="Varies the pictures that the critic sees, so that few pictures are enough.",
+        advanced=True,
         choices=("ada", "diffaugment", "none"),
-    )  # fmt: skip
+    )
     augment_start_p: float = option(
         0.0, help="How strong the varying is at the start (ADA).", low=0, high=1, advanced=True
     )
     ada_target: float = option(
-        0.6, help="ADA varies more when the critic knows your pictures better than this.", low=0, high=1, label="ADA target",
+        0.6,
+        help="ADA varies more when the critic knows your pictures better than this.",
+        low=0,
+        high=1,
+        label="ADA target",
         advanced=True,
-    )  # fmt: skip
+    )
     ada_interval: int = option(
         4, help="ADA looks every so many steps.", low=1, high=64, label="ADA interval", unit="steps", advanced=True
     )
     ada_speed_kimg: float = option(
-        500.0, help="So many thousand pictures take ADA from nothing to full strength.", low=0.01, high=100_000, label="ADA speed",
-        unit="thousand pictures", advanced=True,
-    )  # fmt: skip
+        500.0,
+        help="So many thousand pictures take ADA from nothing to full strength.",
+        low=0.01,
+        high=100_000,
+        label="ADA speed",
+        unit="thousand pictures",
+        advanced=True,
+    )
     mirror: bool = option(False, help="Also learn from each picture's mirror image.")
     freeze_d_layers: int = option(
-        0, help="So many first layers of the critic stay as they are in the base model (Freeze-D).", low=0, high=64,
-        label="Frozen discriminator layers", advanced=True,
-    )  # fmt: skip
+        0,
+        help="So many first layers of the critic stay as they are in the base model (Freeze-D).",
+        low=0,
+        high=64,
+        label="Frozen discriminator layers",
+        advanced=True,
+    )
 
     ema_kimg: float = option(
-        10.0, help="The model you see averages the weights over about so many thousand pictures.", low=0, high=10_000,
-        label="Averaging", unit="thousand pictures", advanced=True,
-    )  # fmt: skip
+        10.0,
+        help="The model you see averages the weights over about so many thousand pictures.",
+        low=0,
+        high=10_000,
+        label="Averaging",
+        unit="thousand pictures",
+        advanced=True,
+    )
     ema_rampup: float = option(
-        0.05, help="At the start the average is only this part of the training so far; 0 turns that off.", low=0, high=1,
-        label="Averaging at the start", advanced=True,
-    )  # fmt: skip
+        0.05,
+        help="At the start the average is only this part of the training so far; 0 turns that off.",
+        low=0,
+        high=1,
+        label="Averaging at the start",
+        advanced=True,
+    )
 
     device: str = option("auto", help="Where the training runs.", choices=("auto", "cpu", "cuda", "mps"), advanced=True)
     precision: str = option(
@@ -191,6 +245,6 @@ class TrainConfig(Checked):
         return self.minutes * 60
 
     def numeric_hash(self) -> str:
-        """A hash of all that the numbers of the run depend on; a checkpoint under another hash came from other settings."""
+        """A hash of all that the numbers of the run depend on; another hash means other settings."""
         data = {name: value for name, value in to_json(self).items() if name not in _NOT_NUMERIC}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from studio.errors import BadInput, NotFound
 from studio.options import from_json, to_json
 from studio.training.config import TrainConfig
 
+UNKNOWN_SILENCE_SECONDS = 60.0
 WISHES = ("train", "pause", "stop")
 
 
@@ -111,10 +111,9 @@ class RunFolder:
             finally:
                 os.close(descriptor)
 
-    def silent_too_long(self) -> bool:
-        """Whether the trainer has promised more than it kept."""
+    def heard(self) -> tuple[int, float]:
+        """When the heart last beat (file time, nanoseconds), and how many seconds it may be silent."""
         try:
-            allowed = float(self.heartbeat.read_text() or 0)
-            return time.time() - self.heartbeat.stat().st_mtime > allowed
+            return self.heartbeat.stat().st_mtime_ns, float(self.heartbeat.read_text())
         except (OSError, ValueError):
-            return False
+            return 0, UNKNOWN_SILENCE_SECONDS

@@ -72,6 +72,6 @@ class Health:
 
 
 def diversity(pictures: Tensor) -> float:
-    """How much pictures [n, c, h, w] in [-1, 1] differ: the root mean square over their mean picture, at 16 px or less."""
+    """How much pictures [n, c, h, w] in [-1, 1] differ: RMS around their mean picture, at 16 px or less."""
     small = torch.nn.functional.adaptive_avg_pool2d(pictures.float().clamp(-1, 1), min(16, pictures.shape[-1]))
     return float((small - small.mean(dim=0)).square().mean().sqrt())

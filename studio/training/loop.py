@@ -21,7 +21,7 @@ from torch import nn
 from studio import paths
 from studio.data.dataset import Dataset, open_dataset
 from studio.errors import BadInput, NoSpace, NotFound, StudioError
-from studio.families.base import Generator
+from studio.families.base import Generator, settings_from
 from studio.training import checkpoint, events, publish, sheet
 from studio.training.config import TrainConfig
 from studio.training.folder import RunFolder
@@ -116,19 +116,24 @@ def _fresh(folder: RunFolder, config: TrainConfig, device: torch.device) -> Trai
 
 
 def _check_dataset(config: TrainConfig, dataset: Dataset) -> None:
-    settings, info = config.settings, dataset.info
-    wanted = (settings.get("resolution", 64), settings.get("channels", 3), settings.get("classes", 0))
+    """Refuse pictures that the networks cannot take, with the sentence that says what differs."""
+    settings, info = settings_from(config.family, config.settings), dataset.info
     if len(dataset) < 1:
         raise BadInput("The dataset is empty.", "Add some pictures and prepare it again.")
-    if wanted[:2] != (info.resolution, info.channels):
+    if settings.resolution != info.resolution:
         raise BadInput(
-            f"The model makes pictures of {wanted[0]} px with {wanted[1]} channels; the dataset has {info.resolution} px with {info.channels}.",
-            "Prepare the dataset for the size and colours of the model.",
+            f"The model makes pictures of {settings.resolution} px, and the dataset has {info.resolution} px.",
+            "Prepare the dataset for the size of the model.",
         )
-    if wanted[2] and wanted[2] != len(info.labels):
+    if settings.channels != info.channels:
         raise BadInput(
-            f"The model has {wanted[2]} classes, the dataset {len(info.labels)}.",
-            "Prepare the dataset with the same class folders.",
+            f"The model's pictures have {settings.channels} colour channels, the dataset's {info.channels}.",
+            "Prepare the dataset for the colours of the model.",
+        )
+    if settings.classes and settings.classes != len(info.labels):
+        raise BadInput(
+            f"The model has {settings.classes} classes, and the dataset {len(info.labels)}.",
+            "Prepare the dataset with as many class folders.",
         )
     if config.dataset_fingerprint and info.fingerprint != config.dataset_fingerprint:
         raise BadInput(

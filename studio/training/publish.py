@@ -8,7 +8,7 @@ from typing import cast
 
 from torch import nn
 
-from studio.data.dataset import DatasetInfo
+from studio.data.info import DatasetInfo
 from studio.errors import BadInput, StudioError
 from studio.families.base import Generator, settings_from
 from studio.options import to_json
@@ -65,7 +65,7 @@ def save_snapshot(folder: Path, config: TrainConfig, info: DatasetInfo, state: T
 
 
 def publish(config: TrainConfig, info: DatasetInfo, state: TrainState, run: Path) -> str:
-    """Put the finished model, with its discriminator, into `config.publish_to`. Returns that folder, or "" if none is named."""
+    """Put the finished model, with its discriminator, into `config.publish_to`; returns that folder, or ""."""
     if not config.publish_to:
         return ""
     folder = Path(config.publish_to)

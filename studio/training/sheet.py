@@ -22,7 +22,7 @@ QUALITY = 85
 def draw(
     generator: Generator, seeds: Sequence[int], device: torch.device, beat: Callable[[], None] = lambda: None
 ) -> Tensor:
-    """Pictures [n, c, h, w] of the seeds, on the CPU; each one's class, if there are classes, is its seed modulo their number."""
+    """Pictures [n, c, h, w] of the seeds, on the CPU; the class of each is its seed modulo the number of classes."""
     latents = seeded.latents(seeds, generator.z_dim).to(device)
     noise = generator.constant_noise() or None
     parts = []

@@ -55,8 +55,18 @@ class TrainState:
 
 
 COUNTERS = (
-    "batch", "step", "images", "seconds", "rate_scale", "rollbacks", "augment_p", "sign_sum", "sign_count", "sign_mean", "diversity",
-)  # fmt: skip
+    "batch",
+    "step",
+    "images",
+    "seconds",
+    "rate_scale",
+    "rollbacks",
+    "augment_p",
+    "sign_sum",
+    "sign_count",
+    "sign_mean",
+    "diversity",
+)
 NETWORKS = ("generator", "discriminator", "average")
 OPTIMIZERS = ("g_optimizer", "d_optimizer")
 
@@ -77,7 +87,8 @@ def new_state(
         if base[1] is not None:
             discriminator.load_state_dict(base[1].state_dict())
     for network in (generator, discriminator):
-        network.to(device=device, dtype=torch.float32, memory_format=torch.channels_last).train().requires_grad_(True)
+        network.to(device=device, dtype=torch.float32).to(memory_format=torch.channels_last)
+        network.train().requires_grad_(True)
     freeze(discriminator, config.freeze_d_layers)
     return TrainState(
         generator=generator,
@@ -140,7 +151,7 @@ def tensors_of(state: TrainState) -> dict[str, Tensor]:
 
 
 def put_tensors(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
-    """Fill a state of the same networks with `tensors` of `tensors_of`. Raises RuntimeError or KeyError if they do not fit."""
+    """Fill a state with the tensors of `tensors_of`. Raises RuntimeError or KeyError if they do not fit."""
     state.path_mean = tensors["path_mean"].to(state.path_mean.device)
     for name in NETWORKS:
         getattr(state, name).load_state_dict(_below(tensors, name))

@@ -1,9 +1,7 @@
-"""The page: four rooms under one roof. `build` makes it, `serve` opens it."""
+"""The page: four rooms under one roof. `build` makes it, `open_page` opens it."""
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -63,14 +61,15 @@ def _core(studio: Studio) -> None:
     mounted("head", server_functions=[open, call, wish])
 
 
-def serve(studio: Studio, **launch: Any) -> Any:
-    """Open the page; `launch` goes to Gradio's own `launch`. Returns what that returns."""
-    return build(studio).launch(
+def open_page(page: gr.Blocks, studio: Studio, **launch: Any) -> Any:
+    """Open a built page; `launch` goes to Gradio's own `launch`. Returns what that returns."""
+    assets = bundled("assets")
+    return page.launch(
         theme=_theme(),
-        css_paths=[bundled("assets") / "studio.css", bundled("assets") / "vendor" / "uplot.css"],
-        head=_head(),
+        css_paths=[assets / "studio.css", assets / "train.css", assets / "vendor" / "uplot.css"],
+        head=(assets / "head.html").read_text(),
+        favicon_path=assets / "favicon.png",
         app_kwargs={"routes": routes.routes(studio)},
-        favicon_path=bundled("assets") / "favicon.png",
         max_file_size="512mb",
         footer_links=["api"],
         ssr_mode=False,
@@ -86,8 +85,3 @@ def _theme() -> gr.themes.Base:
         font=["Instrument Sans", "system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     )
-
-
-@functools.cache
-def _head() -> str:
-    return (Path(bundled("assets")) / "head.html").read_text()

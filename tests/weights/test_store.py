@@ -184,3 +184,9 @@ def test_a_card_that_lies_is_damaged(folder: Path, change: dict) -> None:
     (folder / CONFIG_FILE).write_text(json.dumps({**data, **change}))
     with pytest.raises(Damaged):
         load_generator(folder)
+
+
+def test_a_generator_loads_under_inference_mode(folder: Path) -> None:
+    with torch.inference_mode():
+        generator, _ = load_generator(folder)
+        assert generator.synthesize(generator.map(torch.randn(1, 8))).shape == (1, 3, 8, 8)

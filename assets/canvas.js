@@ -1,0 +1,98 @@
+// The live canvas: sends wishes, shows frames. The newest wish wins on both sides of the wire; a few are on their way at
+// once, frames older than the last one shown are dropped. A WebSocket carries them, or Gradio's server function where none connects.
+import { notice, open, socketUrl, wishByCall } from "./studio.js";
+
+const IN_FLIGHT = 4;
+const HEADER_BYTES = 12;
+const RAW = 0;
+const MIME = { 1: "image/jpeg", 2: "image/webp" };
+
+export class LiveCanvas {
+  constructor(view, { onframe = () => {} } = {}) {
+    this.view = view;
+    this.context = view.getContext("2d");
+    this.onframe = onframe;
+    this.stamp = 0;
+    this.shown = 0;
+    this.underway = new Map(); // stamp -> time of asking
+    this.wish = null;
+    this.connect();
+  }
+
+  async connect() {
+    await open();
+    const socket = new WebSocket(socketUrl("live"));
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => { this.socket = socket; this.failures = 0; this.underway.clear(); this.send(); };
+    socket.onmessage = ({ data }) => (typeof data === "string" ? this.receiveWord(JSON.parse(data)) : this.receiveFrame(data));
+    socket.onclose = () => {
+      this.socket = null;
+      this.failures = (this.failures ?? 0) + 1;
+      this.underway.clear();
+      setTimeout(() => this.connect(), Math.min(500 * this.failures, 8000));
+      this.send();
+    };
+  }
+
+  /** Ask for a picture: {scene} or {time}. Only the newest unsent wish is kept. */
+  ask(wish) {
+    this.wish = { ...wish, stamp: ++this.stamp };
+    this.last = wish;
+    this.send();
+  }
+
+  send() {
+    if (!this.wish || this.underway.size >= IN_FLIGHT) return;
+    const bySocket = this.socket?.readyState === WebSocket.OPEN;
+    if (!bySocket && (this.failures ?? 0) < 2) return; // the socket may still connect
+    const { wish } = this;
+    this.wish = null;
+    this.underway.set(wish.stamp, performance.now());
+    if (bySocket) this.socket.send(JSON.stringify(wish));
+    else this.sendByCall(wish);
+  }
+
+  async sendByCall(wish) {
+    const answer = await wishByCall(JSON.stringify(wish));
+    if (answer?.frame) this.receiveFrame(Uint8Array.from(atob(answer.frame), (letter) => letter.charCodeAt(0)).buffer);
+    else this.receiveWord(answer ?? { stamp: wish.stamp, error: "The studio does not answer.", hint: "It may be restarting." });
+  }
+
+  receiveWord({ stamp, dropped, error, hint }) {
+    this.underway.delete(stamp);
+    if (!dropped && error && error !== this.complaint) notice(error, { hint, kind: "bad" });
+    if (!dropped) this.complaint = error;
+    this.send();
+  }
+
+  async receiveFrame(buffer) {
+    const header = new DataView(buffer, 0, HEADER_BYTES);
+    const stamp = header.getUint32(0, true);
+    const asked = this.underway.get(stamp);
+    this.underway.delete(stamp);
+    this.send();
+    if (stamp <= this.shown) return;
+    this.shown = stamp;
+    this.complaint = null;
+    const [kind, width, height] = [header.getUint8(4), header.getUint16(6, true), header.getUint16(8, true)];
+    const data = new Uint8Array(buffer, HEADER_BYTES);
+    if (kind === RAW) {
+      this.size(width, height);
+      this.context.putImageData(new ImageData(new Uint8ClampedArray(data), width, height), 0, 0);
+    } else {
+      const bitmap = await createImageBitmap(new Blob([data], { type: MIME[kind] }));
+      if (stamp < this.shown) return;
+      this.size(width, height);
+      this.context.clearRect(0, 0, width, height);
+      this.context.drawImage(bitmap, 0, 0);
+    }
+    this.onframe(stamp, performance.now() - asked);
+  }
+
+  size(width, height) {
+    if (this.view.width === width && this.view.height === height) return;
+    this.view.width = width;
+    this.view.height = height;
+    this.view.classList.toggle("pixels", width <= 48);
+  }
+}

@@ -1,0 +1,329 @@
+// The runs: cards of all, the chosen one large and live. Its id stands in the address, so a reload or another tab attaches again.
+import { charts } from "./charts.js";
+import { amount, growth } from "./growth.js";
+import { attempt, call, complain, duration, emit, errand, fileUrl, h, icon, notice, on, open, openInPlayer, session, show } from "./studio.js";
+
+const DIAL = [[5, "5 minutes"], [30, "half an hour"], [180, "an evening"], [480, "a night"]];
+const MOVING = new Set(["waiting", "starting", "training", "pausing", "stopping"]);
+
+export async function mount(element) {
+  const desk = {
+    preparing: h("div", { id: "preparing" }), list: h("div.run-cards", { id: "run-cards", role: "list" }),
+    place: h("div", { id: "run-place" }), runs: [], chosen: "", view: null, element,
+  };
+  element.replaceChildren(desk.preparing, desk.list, desk.place);
+  await open().catch(complain);
+  readAddress(desk);
+  window.addEventListener("hashchange", () => readAddress(desk));
+  window.addEventListener("studio-training", (event) => prepare(desk, event.detail));
+  on("run", (id) => chooseRun(desk, id));
+  on("status", ({ runs, lost }) => lost || showRuns(desk, runs));
+  follow(desk);
+}
+
+// ── which run ──
+
+function readAddress(desk) {
+  const [kind, id] = decodeURIComponent(location.hash.slice(1)).split("=");
+  if (kind === "run" && id) chooseRun(desk, id);
+  if (kind === "job" && id) prepare(desk, id);
+}
+
+const writeAddress = (text) => history.replaceState(history.state, "", `${location.pathname}${location.search}#${text}`);
+
+function chooseRun(desk, id) {
+  if (desk.chosen === id && desk.view) return;
+  desk.chosen = id;
+  writeAddress(`run=${id}`);
+  desk.view?.close();
+  desk.view = null;
+  showRuns(desk, desk.runs);
+}
+
+function showRuns(desk, runs) {
+  desk.runs = runs;
+  if (!desk.chosen && runs.length && !desk.preparing.hasChildNodes()) return chooseRun(desk, (runs.find((run) => MOVING.has(run.state)) ?? runs[0]).id);
+  desk.list.hidden = runs.length < 2;
+  desk.list.replaceChildren(...runs.map((run) => runCard(desk, run)));
+  const summary = runs.find((run) => run.id === desk.chosen);
+  if (!summary) return showNothing(desk);
+  if (!desk.view) {
+    desk.view = runView(desk, summary);
+    desk.place.replaceChildren(desk.view.element);
+    read(desk);
+  }
+  desk.view.update(summary);
+  return undefined;
+}
+
+function showNothing(desk) {
+  if (desk.view || desk.chosen) {
+    desk.view?.close();
+    desk.view = null;
+    if (desk.runs.length) desk.chosen = "";
+  }
+  if (desk.runs.length || desk.preparing.hasChildNodes()) return desk.place.replaceChildren();
+  if (desk.place.querySelector(".empty")) return undefined;
+  return desk.place.replaceChildren(session.may.train ? emptyRoom() : closedRoom());
+}
+
+const emptyRoom = () => h("div.empty", { id: "no-runs" },
+  h("strong", "No run yet."),
+  "Give the studio some pictures and a little time. You can watch the model learn here, and play it while it does.");
+
+const closedRoom = () => h("div.empty", { id: "no-training" },
+  h("strong", "Training is switched off on this public studio."),
+  h("span", "You can play everything on the shelf. To train on your own pictures, start a studio of your own: ", h("code", "python -m studio")),
+  h("div", h("button.button.primary", { type: "button", onclick: () => show("play") }, "Play a model")));
+
+// ── staying up to date ──
+
+async function follow(desk) {
+  for (;;) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    if (!document.hidden && desk.element.offsetParent && desk.view) await read(desk);
+  }
+}
+
+/** What happened to the chosen run since we last asked. */
+async function read(desk) {
+  const { view } = desk;
+  if (!view || view.reading) return;
+  view.reading = true;
+  try {
+    const { version, records } = await call("changes", { id: view.id, since: view.since });
+    view.since = version;
+    view.take(records);
+  } catch (failure) {
+    if (failure.kind && failure.kind !== "NotFound") complain(failure);
+  } finally {
+    view.reading = false;
+  }
+}
+
+// ── a run that is being prepared ──
+
+async function prepare(desk, job) {
+  if (!job || desk.job === job) return;
+  desk.job = job;
+  writeAddress(`job=${job}`);
+  const line = h("strong", "Preparing your pictures…");
+  const fill = h("i");
+  desk.preparing.replaceChildren(h("div.card.preparing-card", h("div.working-line", line, h("button.button.small", { type: "button", onclick: () => attempt("cancel", { id: job }) }, "Cancel")), h("div.progress", fill)));
+  desk.preparing.scrollIntoView({ behavior: "smooth", block: "nearest" });
+  try {
+    const run = await outcome(job, ({ stage, done, total }) => {
+      line.textContent = total ? `${stage}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : `${stage || "Preparing"}…`;
+      fill.style.width = `${total ? (100 * done) / total : 0}%`;
+    });
+    desk.preparing.replaceChildren();
+    if (run) chooseRun(desk, run);
+    else writeAddress("");
+  } catch (failure) {
+    desk.preparing.replaceChildren(banner("bad", failure.message, failure.hint, () => desk.preparing.replaceChildren()));
+    writeAddress("");
+  }
+  desk.job = "";
+}
+
+/** Wait for a job; answers its result, or nothing if it was cancelled; throws its error. */
+async function outcome(id, tell) {
+  for (;;) {
+    const status = await call("job", { id });
+    if (status.state === "failed") throw Object.assign(new Error(status.error), { hint: status.hint });
+    if (status.state === "done") return status.result;
+    if (status.state === "cancelled") return undefined;
+    tell(status);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+}
+
+const banner = (kind, message, hint, close) => h(`div.banner.${kind}`, { role: kind === "bad" ? "alert" : "status" },
+  h("div", h("strong", message), hint && h("p", hint)),
+  h("button.quiet.square", { type: "button", ariaLabel: "Close", onclick: close }, icon("close")));
+
+// ── cards ──
+
+const STATES = {
+  waiting: "waiting", starting: "waking up", training: "training", pausing: "pausing", paused: "paused",
+  stopping: "finishing", finished: "finished", failed: "failed", interrupted: "interrupted",
+};
+
+const percent = (fraction) => `${Math.floor(100 * fraction)} %`;
+
+function runCard(desk, run) {
+  const current = run.id === desk.chosen;
+  return h(`button.run-card.${run.state}`, { type: "button", role: "listitem", ariaCurrent: String(current), onclick: () => chooseRun(desk, run.id) },
+    run.preview ? h("img", { src: fileUrl("preview", `${run.id}/${run.preview}`), alt: "" }) : h("span.no-face"),
+    h("span.run-card-text",
+      h("b", run.title),
+      h("span.muted", MOVING.has(run.state) ? `${STATES[run.state]} · ${percent(run.fraction)}` : STATES[run.state]),
+      h("span.progress", h("i", { style: { width: percent(run.fraction) } }))));
+}
+
+// ── the chosen run ──
+
+function runView(desk, first) {
+  const pictures = growth(first.id);
+  const plots = charts();
+  const parts = {
+    title: h("h2", { id: "run-title" }), sentence: h("p.run-sentence", { id: "run-state" }), about: h("p.muted.run-about"),
+    actions: h("div.run-actions"), fill: h("i"), figures: h("dl.figures", { id: "run-figures" }), banners: h("div.banners", { id: "run-warnings" }),
+  };
+  parts.bar = h("div.progress", { id: "run-progress", role: "progressbar", ariaLabel: "Training", ariaValueMin: 0, ariaValueMax: 100 }, parts.fill);
+  const about = { classes: 0, kimg: new Map(), size_px: 64 };
+  const view = { id: first.id, since: 0, reading: false, summary: first, parts };
+  view.close = () => { pictures.close(); plots.close(); };
+  view.take = (records) => {
+    takeRecords(view, records, about, plots);
+    pictures.update(view.summary, about);
+  };
+  view.update = (summary) => {
+    const before = view.summary.state;
+    view.summary = summary;
+    updateParts(desk, view, before);
+    pictures.update(summary, about);
+  };
+  view.element = h("article.run", { ariaLabelledby: "run-title" },
+    h("header.run-head", h("div.run-words", parts.title, parts.sentence, parts.about), parts.actions),
+    parts.bar, parts.figures, parts.banners,
+    h("div.run-body", pictures.element, plots.element));
+  call("run", { id: first.id }).then((facts) => {
+    about.classes = facts.classes;
+    parts.about.textContent = facts.sentence;
+    view.minutes = facts.minutes;
+  }).catch(complain);
+  return view;
+}
+
+function takeRecords(view, records, about, plots) {
+  const of = (kind) => records.filter((record) => record.event === kind);
+  for (const snapshot of of("snapshot")) about.kimg.set(Number(snapshot.name), snapshot.kimg);
+  for (const preview of of("preview")) about.size_px = preview.size_px;
+  for (const warning of of("warned")) warn(view, warning);
+  plots.add(of("progress"));
+  if (records.length) plots.draw();
+}
+
+function warn({ parts }, { topic, message, hint }) {
+  const box = banner("calm", message, hint, () => box.remove());
+  box.dataset.topic = topic;
+  parts.banners.querySelector(`[data-topic="${CSS.escape(topic)}"]`)?.remove();
+  parts.banners.append(box);
+}
+
+function updateParts(desk, view, before) {
+  const { summary, parts } = view;
+  parts.title.textContent = summary.title;
+  parts.sentence.textContent = sentence(summary);
+  parts.sentence.className = `run-sentence ${summary.state}`;
+  parts.fill.style.width = `${100 * summary.fraction}%`;
+  parts.bar.ariaValueNow = Math.floor(100 * summary.fraction);
+  showFigures(parts.figures, summary);
+  const key = `${summary.state} ${summary.model_id} ${summary.snapshots.length > 0}`;
+  if (parts.actions.dataset.key !== key) {
+    parts.actions.dataset.key = key;
+    parts.actions.replaceChildren(...actions(desk, view));
+  }
+  if (before !== "finished" && summary.state === "finished") celebrate(summary);
+}
+
+function celebrate({ title, model_id: model }) {
+  emit("run-finished", model);
+  if (model) notice(`${title} is on the shelf.`, { action: "Play it", onaction: () => openInPlayer({ model }) });
+}
+
+function sentence({ state, seconds_left: left, message, hint, model_id: model }) {
+  const said = [message, hint].filter(Boolean).join(" ");
+  return {
+    waiting: "Waiting until the run before it is done.",
+    starting: "The trainer is waking up.",
+    training: left > 0 ? `Learning. About ${duration(left)} to go; you can close this page.` : "Learning. You can close this page.",
+    pausing: "Saving; it pauses in a moment.",
+    paused: "Paused. Everything is saved.",
+    stopping: "Finishing: the model is being put on the shelf.",
+    finished: model ? "Finished. The model stands on the shelf." : said || "Finished.",
+    failed: said || "The training could not go on.",
+    interrupted: "Interrupted. It can go on from its last checkpoint.",
+  }[state] ?? state;
+}
+
+function showFigures(list, run) {
+  const moving = run.state === "training";
+  const facts = [
+    ["Done", percent(run.fraction)], ["Pictures seen", amount(run.kimg)],
+    ["Speed", moving ? `${run.images_per_second >= 10 ? Math.round(run.images_per_second) : run.images_per_second.toFixed(1)} /s` : "–"],
+    ["Trained", duration(run.seconds_trained)], ["Time left", run.state === "finished" ? "none" : duration(run.seconds_left)],
+    ["Memory", moving && run.memory_bytes ? bytes(run.memory_bytes) : "–"],
+  ];
+  if (list.children.length !== facts.length) list.replaceChildren(...facts.map(([name]) => h("div", h("dt", name), h("dd"))));
+  facts.forEach(([, value], index) => { list.children[index].lastChild.textContent = value; });
+}
+
+const bytes = (count) => (count >= 1e9 ? `${(count / 1e9).toFixed(1)} GB` : `${Math.round(count / 1e6)} MB`);
+
+// ── what can be done with it ──
+
+function actions(desk, view) {
+  const { state, model_id: model, snapshots } = view.summary;
+  const may = session.may.train;
+  const stage = () => model || `${view.id}@${view.summary.snapshots.at(-1)}`;
+  const can = {
+    pause: may && ["waiting", "starting", "training"].includes(state), resume: may && ["paused", "interrupted", "failed"].includes(state),
+    stop: may && ["starting", "training", "paused", "interrupted", "failed"].includes(state), more: may && ["finished", "paused", "interrupted"].includes(state),
+  };
+  return [
+    (model || snapshots.length > 0) && button("play-run", "Play it", () => openInPlayer({ model: stage() }), "primary", "play"),
+    can.resume && button("resume-run", "Resume", () => ask(desk, "resume_run", view.id), snapshots.length ? "" : "primary"),
+    can.pause && button("pause-run", "Pause", () => ask(desk, "pause_run", view.id), "", "pause"),
+    can.stop && button("stop-run", "Finish now", () => ask(desk, "stop_run", view.id), "", "stop"),
+    model && may && button("train-further", "Train it further", () => further(model)),
+    model && button("to-shelf", "On the shelf", () => { show("shelf"); emit("shelf"); }),
+    model && h("a.button", { id: "download-model", href: fileUrl("model-zip", model, { download: 1 }), download: `${model}.zip` }, icon("save"), "Folder"),
+    can.more && moreTime(desk, view),
+    may && h("button.button.square.delete", { type: "button", id: "delete-run", title: "Delete this run", ariaLabel: "Delete this run", onclick: () => confirmDelete(desk, view) }, icon("close")),
+  ].filter(Boolean);
+}
+
+const button = (id, text, onclick, kind = "", picture = "") => h(`button.button${kind && `.${kind}`}`, { type: "button", id, onclick }, picture && icon(picture), text);
+
+/** Ask for something and show at once that it was heard; the pulse tells the rest. */
+async function ask(desk, name, id, more = {}) {
+  const runs = await attempt(name, { id, ...more });
+  if (runs) showRuns(desk, runs);
+  read(desk);
+}
+
+function further(model) {
+  errand.base = null;
+  document.dispatchEvent(new CustomEvent("studio-base", { detail: model }));
+}
+
+function moreTime(desk, view) {
+  const dial = h("select", { id: "more-minutes", ariaLabel: "How much more time" }, DIAL.map(([minutes, words]) => h("option", { value: minutes }, words)));
+  return h("span.more-time",
+    button("continue-run", "Go on for", () => ask(desk, "continue_run", view.id, { minutes: Number(dial.value) })), dial);
+}
+
+function confirmDelete(desk, view) {
+  const { title, model_id: model, snapshots } = view.summary;
+  const dialog = h("dialog.sheet.mount", { ariaLabel: "Delete this run" },
+    h("h2", `Delete ${title}?`),
+    h("p.muted", { style: { margin: "10px 0 20px" } },
+      `Its record, ${snapshots.length} snapshots and its checkpoints go for good. `, model ? "The model on the shelf stays." : "It has put no model on the shelf."),
+    h("div.toolbar",
+      h("button.button.primary", { id: "confirm-delete", type: "button", onclick: async () => { dialog.close(); await remove(desk, view.id); } }, "Delete the run"),
+      h("button.button", { type: "button", onclick: () => dialog.close() }, "Keep it")));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
+async function remove(desk, id) {
+  const runs = await attempt("delete_run", { id });
+  if (!runs) return;
+  desk.view?.close();
+  Object.assign(desk, { view: null, chosen: "" });
+  writeAddress("");
+  showRuns(desk, runs);
+}

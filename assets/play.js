@@ -1,0 +1,475 @@
+// The player: one state, from which the scene is computed; every control writes the state and asks the canvas for a picture.
+import { attempt, call, clamp, complain, debounce, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open, toUrl } from "./studio.js";
+import { LiveCanvas } from "./canvas.js";
+import { SeedMap, latticeSeed, seedsAt, sheet } from "./map.js";
+import { Strip } from "./strip.js";
+
+const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, seeds: null };
+const GROUPS = { "": "Whole picture", coarse: "Shape", middle: "Features", fine: "Colour & grain", styles: "Spread", pictures: "Whole picture" };
+const LAST_MODEL = "latent-studio-model";
+
+const randomSeed = () => Math.floor(Math.random() * 1e6);
+
+class Player {
+  constructor(element) {
+    this.state = { model: "", origin: randomSeed(), ...structuredClone(FRESH) };
+    this.past = [];
+    this.future = [];
+    this.about = null;
+    this.directions = [];
+    this.build(element);
+    this.canvas = new LiveCanvas(this.view, { onframe: () => { this.waiting.hidden = true; this.hint.style.opacity = 0; } });
+    this.strip = new Strip(this.stripHost, this);
+    this.listen();
+    this.start();
+  }
+
+  // ── layout ──
+
+  build(element) {
+    this.picker = h("select", { id: "model-picker", ariaLabel: "Model", onchange: () => this.openModel(this.picker.value) });
+    this.view = h("canvas.view", { id: "live-canvas", width: 64, height: 64, tabIndex: 0, role: "img", ariaLabel: "The live picture. Drag on it to move through latent space." });
+    this.waiting = h("div.waiting", { id: "canvas-waiting" }, "Waking the model…");
+    this.hint = h("div.hint", "Drag on the picture · Shift-drag bends it · R random · S save");
+    this.map = new SeedMap({
+      place: () => this.state,
+      move: (x, y, final) => this.moveTo(x, y, final),
+      tile: () => ({ model: this.state.model, point: this.tilePoint() }),
+      key: () => JSON.stringify([this.state.model, this.tilePoint()]),
+    });
+    this.knobs = h("div.panel");
+    this.stripHost = h("section.card.strip-card", { id: "strip" });
+    element.replaceChildren(h("div.player",
+      h("div.stage",
+        h("div.player-head", this.picker, this.aboutModel = h("span.tag")),
+        h("div.frame", this.view, this.waiting, this.hint),
+        this.toolbar(),
+        this.stripHost),
+      this.knobs));
+  }
+
+  toolbar() {
+    const button = (name, label, key, action, extra = "") =>
+      h(`button.button${extra}`, { id: `do-${name}`, title: `${label} (${key})`, onclick: action, ariaKeyShortcuts: key }, icon(ICON_OF[name]), h("span.text", label));
+    this.undoButton = button("undo", "Undo", "Z", () => this.undo());
+    this.redoButton = button("redo", "Redo", "Shift+Z", () => this.redo());
+    this.driftButton = button("drift", "Drift", "D", () => this.toggleDrift());
+    return h("div.toolbar",
+      button("random", "Random", "R", () => this.random(), ".keep"), this.undoButton, this.redoButton, this.driftButton,
+      h("span.spacer"),
+      button("add", "Add to strip", "A", () => this.strip.add()),
+      button("save", "Save", "S", () => this.save(), ".primary.keep"));
+  }
+
+  buildKnobs() {
+    const { about } = this;
+    this.rows = [];
+    const groups = [this.seedCard(), this.knobCard()];
+    if (about.card.classes.length) groups.splice(1, 0, this.classCard());
+    groups.push(this.directionCard());
+    if (about.num_styles > 1) groups.push(this.mixCard());
+    this.knobs.replaceChildren(...groups);
+    this.show();
+  }
+
+  seedCard() {
+    this.seedInput = h("input", { id: "seed", type: "number", min: 0, max: 4294967295, step: 1, ariaLabel: "Seed", onchange: () => this.goToSeed(Number(this.seedInput.value)) });
+    this.axes = ["x", "y"].map((axis) => h("input.visually-hidden", {
+      id: `map-${axis}`, type: "range", min: -1000, max: 1000, step: 0.05, ariaLabel: axis === "x" ? "Across the map" : "Down the map",
+      oninput: ({ target }) => this.moveTo(...(axis === "x" ? [Number(target.value), this.state.y] : [this.state.x, Number(target.value)]), false),
+      onchange: () => this.commit(),
+    }));
+    return h("section.card",
+      h("header", h("h3", "Map of seeds"), h("div.right.seed-row", h("span.muted", "seed"), this.seedInput)),
+      this.map.canvas, ...this.axes);
+  }
+
+  knobCard() {
+    const card = h("section.card", h("header", h("h3", "Character")));
+    card.append(this.knob({ id: "truncation", name: "Truncation", low: -1, high: 2, step: 0.01, neutral: 1, snaps: [0, 0.7, 1], title: "Lower is more typical, higher more daring",
+      get: () => this.state.truncation, set: (value) => { this.state.truncation = value; } }));
+    if (this.about.has_noise) {
+      const choose = (value) => () => { this.change(() => { this.state.noise_seed = value; }); this.commit(); };
+      const chips = [["own", "Own grain", () => choose(null)()], ["none", "No grain", () => choose(-1)()], ["new", "New grain", () => choose(randomSeed())()]]
+        .map(([kind, label, action]) => h("button.button.small", { id: `noise-${kind}`, onclick: action }, label));
+      card.append(h("div.chips", { ariaLabel: "Noise" }, ...chips));
+      this.rows.push(() => chips.forEach((chip, index) => chip.classList.toggle("on", index === (this.state.noise_seed === null ? 0 : this.state.noise_seed === -1 ? 1 : 2))));
+    }
+    return card;
+  }
+
+  knob({ id, name, low, high, step, neutral, snaps = [], title, get, set }) {
+    const input = h("input", { id, type: "range", min: low, max: high, step, ariaLabel: name, title });
+    const output = h("output", { htmlFor: id });
+    const reset = h("button.quiet.reset", { ariaLabel: `Reset ${name}`, title: "Reset", onclick: () => { this.change(() => set(neutral)); this.commit(); } }, icon("reset"));
+    const row = h("div.knob", h("label.name", { htmlFor: id, title }, name), input, output, reset);
+    const reach = (high - low) / 90;
+    input.addEventListener("input", () => this.change(() => set(snap(Number(input.value), snaps, reach))));
+    input.addEventListener("change", () => this.commit());
+    input.addEventListener("dblclick", () => { this.change(() => set(neutral)); this.commit(); });
+    this.rows.push(() => {
+      const value = get();
+      input.value = value;
+      output.textContent = value.toFixed(2);
+      fillTrack(input, neutral);
+      row.classList.toggle("changed", value !== neutral);
+    });
+    return row;
+  }
+
+  classCard() {
+    const names = this.about.card.classes;
+    const choose = (label) => () => { this.change(() => { this.state.label = label; }); this.commit(); };
+    const chips = [h("button.button.small", { id: "class-any", onclick: choose(null) }, "Any"),
+      ...names.map((name, index) => h("button.button.small", { id: `class-${index}`, onclick: choose(index) }, name))];
+    this.rows.push(() => chips.forEach((chip, index) => chip.classList.toggle("on", (this.state.label ?? -1) === index - 1)));
+    return h("section.card", h("header", h("h3", "Class")), h("div.chips", ...chips));
+  }
+
+  // ── directions: a picture at either end says where each one leads ──
+
+  directionCard() {
+    this.directionRows = h("div", { style: { display: "grid", gap: "10px" } }, h("p.muted", "Looking for directions…"));
+    this.groupSelect = h("select", { id: "direction-group", ariaLabel: "Layers", onchange: () => this.fillDirections() });
+    const reset = h("button.quiet.reset", { ariaLabel: "Reset all directions", title: "Reset all", onclick: () => { this.change(() => { this.state.edits = {}; }); this.commit(); } }, icon("reset"));
+    this.rows.push(() => reset.classList.toggle("awake", Object.keys(this.state.edits).length > 0));
+    return h("section.card", { id: "directions" }, h("header", h("h3", "Directions"), h("div.right", reset, this.groupSelect)), this.directionRows);
+  }
+
+  async loadDirections(model) {
+    const found = await attempt("directions", { id: model });
+    if (!found || model !== this.state.model) return;
+    this.directions = found;
+    const groups = [...new Set(found.map(({ group }) => group))];
+    this.groupSelect.replaceChildren(...groups.map((group) => h("option", { value: group }, GROUPS[group] ?? group)));
+    this.groupSelect.hidden = groups.length < 2;
+    this.fillDirections();
+  }
+
+  fillDirections() {
+    const shown = this.directions.filter(({ group }) => group === this.groupSelect.value);
+    this.directionShown = shown.map((direction, index) => this.directionRow(direction, index));
+    this.directionRows.replaceChildren(...this.directionShown.map(({ row }) => row));
+    this.show();
+    this.refreshEnds();
+  }
+
+  directionRow({ name, title }, index) {
+    const id = `direction-${index}`;
+    const set = (value) => { if (value) this.state.edits[name] = value; else delete this.state.edits[name]; };
+    const input = h("input", { id, type: "range", min: -5, max: 5, step: 0.05, ariaLabel: title });
+    const output = h("output", { htmlFor: id });
+    const reset = h("button.quiet.reset", { ariaLabel: `Reset ${title}`, onclick: () => { this.change(() => set(0)); this.commit(); } }, icon("reset"));
+    const ends = [-3, 3].map((amount) => h("img", { alt: `${title} ${amount}`, title: `Go to ${amount} σ`, onclick: () => { this.change(() => set(amount)); this.commit(); } }));
+    const row = h("div.direction", ends[0],
+      h("div.middle", h("div.top", h("label", { htmlFor: id }, title), h("span", { style: { display: "flex", alignItems: "center", gap: "4px" } }, output, reset)), input), ends[1]);
+    input.addEventListener("input", () => this.change(() => set(snap(Number(input.value), [0], 0.12))));
+    input.addEventListener("change", () => this.commit());
+    input.addEventListener("dblclick", () => { this.change(() => set(0)); this.commit(); });
+    const update = () => {
+      const value = this.state.edits[name] ?? 0;
+      input.value = value;
+      output.textContent = value ? `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(2)} σ` : "";
+      fillTrack(input, 0);
+      row.classList.toggle("changed", value !== 0);
+    };
+    return { name, row, ends, update };
+  }
+
+  async refreshEnds() {
+    const rows = this.directionShown ?? [];
+    if (!rows.length || this.refreshing || this.drifting) { this.refreshLater = true; return; }
+    this.refreshing = true;
+    const here = this.point();
+    const places = rows.flatMap(({ name }) => [-3, 3].map((amount) => ({ ...here, edits: [...here.edits.filter((edit) => edit.direction !== name), this.edit(name, amount)] })));
+    const pictures = await sheet({ model: this.state.model, point: {} }, places, 48);
+    pictures?.forEach((picture, index) => { rows[index >> 1].ends[index & 1].src = toUrl(picture); });
+    this.refreshing = false;
+    if (this.refreshLater) { this.refreshLater = false; setTimeout(() => this.refreshEnds(), 200); }
+  }
+
+  // ── style mixing ──
+
+  mixCard() {
+    const last = this.about.num_styles - 1;
+    const make = (id, label) => h("input", { id, type: "range", min: 0, max: last, step: 1, ariaLabel: label });
+    const [first, end] = [make("mix-first", "First layer"), make("mix-last", "Last layer")];
+    const seed = h("input", { id: "mix-seed", type: "number", min: 0, max: 4294967295, step: 1, ariaLabel: "Seed to mix in" });
+    const toggle = h("button.button.small", { id: "mix-toggle", onclick: () => { this.change(() => { this.state.mix = this.state.mix ? null : { seed: randomSeed(), first_layer: Math.min(4, last), last_layer: last }; }); this.commit(); } }, "Mix in a seed");
+    const dice = h("button.button.small.square", { ariaLabel: "Another seed", onclick: () => { this.change(() => { this.state.mix = { ...(this.state.mix ?? { first_layer: Math.min(4, last), last_layer: last }), seed: randomSeed() }; }); this.commit(); } }, icon("dice"));
+    const label = h("span.muted");
+    const body = h("div", { style: { display: "grid", gap: "6px" } }, h("div.seed-row", seed, dice), h("div.range-pair", first, end), label);
+    const write = () => {
+      if (this.state.mix) this.change(() => { const [a, b] = [Number(first.value), Number(end.value)]; this.state.mix = { seed: clamp(Math.floor(Number(seed.value) || 0), 0, 4294967295), first_layer: Math.min(a, b), last_layer: Math.max(a, b) }; });
+    };
+    [first, end].forEach((input) => { input.addEventListener("input", write); input.addEventListener("change", () => this.commit()); });
+    seed.addEventListener("change", () => { write(); this.commit(); });
+    this.rows.push(() => {
+      const { mix } = this.state;
+      body.hidden = !mix;
+      toggle.classList.toggle("on", Boolean(mix));
+      toggle.textContent = mix ? "On" : "Off";
+      if (!mix) return;
+      [seed.value, first.value, end.value] = [mix.seed, mix.first_layer, mix.last_layer ?? last];
+      fillTrack(first, 0);
+      fillTrack(end, 0);
+      label.textContent = `Layers ${mix.first_layer} to ${mix.last_layer ?? last} of ${last} come from this seed: low ones shape, high ones colour.`;
+    });
+    return h("section.card", h("header", h("h3", "Style mixing"), toggle), body);
+  }
+
+  // ── state and scene ──
+
+  edit(name, amount) {
+    const direction = this.directions.find((candidate) => candidate.name === name);
+    return { direction: name, amount, first_layer: direction?.first_layer ?? 0, last_layer: direction?.last_layer ?? null };
+  }
+
+  point() {
+    const { x, y, origin, seeds, label, mix, edits, truncation, noise_seed } = this.state;
+    return { seeds: seeds ?? seedsAt(x, y, origin), label, mix, truncation, noise_seed, edits: Object.entries(edits).map(([name, amount]) => this.edit(name, amount)) };
+  }
+
+  tilePoint() {
+    const { label, truncation, noise_seed } = this.state;
+    return { label, truncation, noise_seed };
+  }
+
+  scene() {
+    return { model: this.state.model, point: this.point() };
+  }
+
+  /** Change the state, then show it everywhere. */
+  change(write) {
+    this.strip?.pause();
+    write();
+    this.show();
+    this.ask();
+  }
+
+  ask() {
+    if (this.state.model) this.canvas.ask({ scene: this.scene() });
+  }
+
+  show() {
+    this.rows?.forEach((update) => update());
+    this.directionShown?.forEach(({ update }) => update());
+    this.map.draw();
+    if (this.seedInput) {
+      const nearest = this.state.seeds ? [...this.state.seeds].sort((a, b) => b.weight - a.weight)[0].seed : latticeSeed(this.state.origin, Math.round(this.state.x), Math.round(this.state.y));
+      if (document.activeElement !== this.seedInput) this.seedInput.value = nearest;
+      [this.axes[0].value, this.axes[1].value] = [this.state.x, this.state.y];
+    }
+    this.undoButton.disabled = !this.past.length;
+    this.redoButton.disabled = !this.future.length;
+  }
+
+  /** A gesture ended: remember where it began, for undo. */
+  commit() {
+    const now = JSON.stringify(this.state);
+    if (this.committed && this.committed !== now) {
+      this.past.push(this.committed);
+      if (this.past.length > 300) this.past.shift();
+      this.future = [];
+    }
+    this.committed = now;
+    this.show();
+    this.refreshLaterOn ??= debounce(250, () => this.refreshEnds());
+    this.refreshLaterOn();
+  }
+
+  undo() { this.travel(this.past, this.future); }
+
+  redo() { this.travel(this.future, this.past); }
+
+  travel(from, to) {
+    if (!from.length) return;
+    const target = from.pop();
+    to.push(JSON.stringify(this.state));
+    this.map.stop();
+    const model = this.state.model;
+    this.state = JSON.parse(target);
+    this.committed = target;
+    if (this.state.model !== model) this.loadModel(this.state.model);
+    else { this.show(); this.ask(); this.refreshLaterOn?.(); }
+  }
+
+  moveTo(x, y, final) {
+    this.change(() => {
+      if (this.state.seeds) { this.state.origin = this.state.seeds[0].seed; this.state.seeds = null; x -= this.state.x; y -= this.state.y; }
+      Object.assign(this.state, { x, y });
+    });
+    if (final) this.commit();
+  }
+
+  goToSeed(seed) {
+    if (!Number.isFinite(seed)) return;
+    this.map.stop();
+    this.change(() => Object.assign(this.state, { origin: clamp(Math.floor(seed), 0, 4294967295), x: 0, y: 0, seeds: null }));
+    this.commit();
+  }
+
+  random() { this.goToSeed(randomSeed()); }
+
+  toggleDrift() {
+    this.drifting = !this.drifting;
+    this.driftButton.classList.toggle("on", this.drifting);
+    if (!this.drifting) return this.commit();
+    let heading = Math.random() * 2 * Math.PI;
+    let before = performance.now();
+    const step = (now) => {
+      if (!this.drifting) return;
+      const seconds = Math.min((now - before) / 1000, 0.1);
+      before = now;
+      heading += (Math.random() - 0.5) * 3 * seconds;
+      if (!document.hidden && this.view.offsetParent) this.moveTo(this.state.x + 0.45 * seconds * Math.cos(heading), this.state.y + 0.45 * seconds * Math.sin(heading), false);
+      requestAnimationFrame(step);
+    };
+    requestAnimationFrame(step);
+    return undefined;
+  }
+
+  // ── hands ──
+
+  listen() {
+    let from = null;
+    this.view.addEventListener("pointerdown", (event) => {
+      this.view.setPointerCapture(event.pointerId);
+      this.map.stop();
+      from = { x: event.clientX, y: event.clientY, state: structuredClone(this.state), bend: event.shiftKey };
+    });
+    this.view.addEventListener("pointermove", (event) => {
+      if (!from) return;
+      const size = this.view.getBoundingClientRect().width;
+      const [dx, dy] = [(event.clientX - from.x) / size, (event.clientY - from.y) / size];
+      if (from.bend) this.bend(from.state, dx, dy);
+      else this.moveTo(from.state.x - 1.6 * dx, from.state.y - 1.6 * dy, false);
+    });
+    const release = () => { if (from) { from = null; this.commit(); } };
+    this.view.addEventListener("pointerup", release);
+    this.view.addEventListener("pointercancel", release);
+    window.addEventListener("keydown", (event) => this.key(event));
+    on("play", () => this.run());
+    on("shelf-changed", () => this.fillPicker());
+  }
+
+  /** Shift-drag: across is the first direction shown, up the second. */
+  bend(state, dx, dy) {
+    const [across, up] = this.directionShown ?? [];
+    if (!up) return;
+    this.change(() => {
+      for (const [{ name }, amount] of [[across, 6 * dx], [up, -6 * dy]])
+        this.state.edits[name] = clamp((state.edits[name] ?? 0) + amount, -5, 5);
+    });
+  }
+
+  key(event) {
+    if (!this.view.offsetParent || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches?.("input[type=number], input[type=text], textarea, select") || document.querySelector("dialog[open]")) return;
+    const onSlider = event.target.matches?.("input[type=range]");
+    const move = (dx, dy) => { const step = event.shiftKey ? 1 : 0.1; this.moveTo(this.state.x + dx * step, this.state.y + dy * step, true); };
+    const actions = {
+      r: () => this.random(), z: () => (event.shiftKey ? this.redo() : this.undo()), y: () => this.redo(), s: () => this.save(),
+      a: () => this.strip.add(), d: () => this.toggleDrift(), " ": () => this.strip.toggle(),
+      ...(onSlider ? {} : { arrowleft: () => move(-1, 0), arrowright: () => move(1, 0), arrowup: () => move(0, -1), arrowdown: () => move(0, 1) }),
+    };
+    const action = actions[event.key.toLowerCase()];
+    if (!action || (event.key === " " && event.target.matches?.("button"))) return;
+    event.preventDefault();
+    action();
+  }
+
+  // ── models and places ──
+
+  async start() {
+    await open();
+    await this.fillPicker();
+    this.run();
+  }
+
+  async fillPicker() {
+    const models = (await attempt("models") ?? []).filter((model) => !model.problem);
+    this.models = models;
+    this.picker.replaceChildren(...models.map((model) => h("option", { value: model.id }, model.card.title)));
+    if (!models.length) { this.waiting.textContent = "The shelf is empty: train a model first."; this.waiting.hidden = false; }
+  }
+
+  /** Do what another room asked for, or open the model of last time. */
+  run() {
+    const request = errand.play;
+    errand.play = null;
+    if (request?.scene) return this.openScene(request.scene);
+    if (request?.model) return this.openModel(request.model, request);
+    if (this.state.model) return undefined;
+    const last = localStorage.getItem(LAST_MODEL);
+    const model = this.models.find(({ id }) => id === last) ?? this.models[0];
+    return model && this.openModel(model.id);
+  }
+
+  openModel(model, { seeds } = {}) {
+    const keep = model === this.state.model && !seeds;
+    if (!keep) {
+      Object.assign(this.state, structuredClone(FRESH), { model, truncation: this.state.truncation });
+      if (seeds) Object.assign(this.state, { origin: seeds[0].seed, seeds: seeds.length > 1 ? seeds : null });
+    }
+    return this.loadModel(model);
+  }
+
+  openScene({ model, point }) {
+    if (point.blend?.length) { this.canvas.ask({ scene: { model, point } }); return this.openModel(model); }
+    const edits = Object.fromEntries(point.edits.map(({ direction, amount }) => [direction, amount]));
+    Object.assign(this.state, { model, x: 0, y: 0, origin: point.seeds[0].seed, seeds: point.seeds.length > 1 ? point.seeds : null,
+      label: point.label, mix: point.mix, truncation: point.truncation, noise_seed: point.noise_seed, edits });
+    return this.loadModel(model);
+  }
+
+  async loadModel(model) {
+    if (this.about?.id === model) { this.show(); this.ask(); this.commit(); return; }
+    this.waiting.hidden = false;
+    this.waiting.textContent = "Waking the model…";
+    this.ask();
+    try {
+      const about = await call("model", { id: model });
+      if (model !== this.state.model) return;
+      this.about = about;
+    } catch (failure) {
+      this.waiting.textContent = failure.message;
+      complain(failure);
+      return;
+    }
+    this.directions = [];
+    this.directionShown = [];
+    this.describe();
+    this.buildKnobs();
+    this.ask();
+    await this.loadDirections(model);
+    this.ask();
+    this.commit();
+  }
+
+  describe() {
+    const { card, id } = this.about;
+    if (![...this.picker.options].some((option) => option.value === id)) this.picker.append(h("option", { value: id }, card.title));
+    this.picker.value = id;
+    this.aboutModel.textContent = `${card.resolution} px`;
+    this.view.classList.toggle("clear", card.channels === 4);
+    if (!id.includes("@")) localStorage.setItem(LAST_MODEL, id);
+    emit("model", this.about);
+  }
+
+  async save() {
+    if (!this.state.model) return;
+    const saved = await attempt("save", { scene: this.strip.sceneNow() ?? this.scene() });
+    if (!saved) return;
+    emit("saved", saved);
+    notice("Saved to the gallery.", { action: "Download", onaction: () => download(fileUrl("picture", saved.id, { download: 1 }), `${saved.id}.png`) });
+  }
+}
+
+const ICON_OF = { random: "dice", undo: "undo", redo: "redo", drift: "wind", add: "plus", save: "save" };
+
+const snap = (value, places, reach) => places.find((place) => Math.abs(place - value) < reach) ?? value;
+
+export function mount(element) {
+  window.latentStudioPlayer = new Player(element); // for benchmarks and the curious
+}

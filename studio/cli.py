@@ -1,0 +1,382 @@
+"""The command line. Nothing heavy is imported before a command needs it, so every `--help` answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio import __version__
+from studio.errors import BadInput, Busy, StudioError
+from studio.paths import Home, default_home
+
+if TYPE_CHECKING:
+    from studio.services.studio import Studio
+
+_DEFAULT_PORT = 7860
+_MINUTES = {"5min": 5, "half-hour": 30, "evening": 180, "night": 480}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. Without a command it is `serve`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
+        given.insert(0, "serve")
+    namespace = _parser().parse_args(given)
+    try:
+        status: int = namespace.run(namespace) or 0
+        return status
+    except StudioError as error:
+        print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m studio", description="Latent Studio: play and train generative adversarial networks."
+    )
+    parser.add_argument("--version", action="version", version=f"Latent Studio {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+    for add in (_add_serve, _add_train, _add_resume, _add_generate, _add_interpolate, _add_models, _add_dataset):
+        add(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], help: str) -> Any:
+    parser = commands.add_parser(name, help=help, description=help)
+    parser.set_defaults(run=run)
+    parser.add_argument("--home", type=Path, metavar="FOLDER", help="the studio's folder [STUDIO_HOME or ~/LatentStudio]")
+    return parser
+
+
+def _home(namespace: argparse.Namespace) -> Home:
+    return Home(namespace.home.expanduser().resolve()) if namespace.home else default_home()
+
+
+# ── serve ──
+
+
+def _add_serve(commands: Any) -> None:
+    parser = _command(commands, "serve", _serve, "Open the studio in the browser.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on [127.0.0.1: this machine only]")
+    parser.add_argument("--port", type=int, help=f"port to listen on [the first free one from {_DEFAULT_PORT}]")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    parser.add_argument("--auth", metavar="NAME:PASSWORD", help="ask visitors for a name and a password")
+    parser.add_argument("--public", action="store_true", help="strangers may visit: they play and save, but do not train")
+
+
+def _serve(namespace: argparse.Namespace) -> int:
+    from studio.ui.door import Door, first_free
+
+    auth = _auth(namespace)
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(_home(namespace).cache / "gradio"))
+    try:
+        door = Door(namespace.host, namespace.port) if namespace.port else first_free(namespace.host, _DEFAULT_PORT)
+    except OSError as error:
+        raise Busy(
+            f"Port {namespace.port or _DEFAULT_PORT} cannot be used: {error.strerror or error}.",
+            "Another studio may be running; stop it, or choose another with --port 7900.",
+        ) from error
+    shown = "localhost" if namespace.host in {"127.0.0.1", "0.0.0.0"} else namespace.host
+    print(f"Latent Studio: http://{shown}:{door.port}", flush=True)
+    if not namespace.no_browser:
+        threading.Thread(target=webbrowser.open, args=(f"http://{shown}:{door.port}",), daemon=True).start()
+    return _serve_page(namespace, door, auth)
+
+
+def _auth(namespace: argparse.Namespace) -> tuple[str, str] | None:
+    if namespace.auth:
+        name, colon, password = namespace.auth.partition(":")
+        if not (name and colon and password):
+            raise BadInput("--auth needs a name and a password.", "Write them as name:password.")
+        return name, password
+    local = namespace.host in {"127.0.0.1", "localhost", "::1"}
+    if not (local or namespace.public or os.environ.get("SPACE_ID")):
+        raise BadInput(
+            f"Listening on {namespace.host} would let everyone on the network use this studio and its files.",
+            "Add --auth name:password, or --public to let strangers play only.",
+        )
+    return None
+
+
+def _serve_page(namespace: argparse.Namespace, door: Any, auth: tuple[str, str] | None) -> int:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    door.stage = "Opening the page…"
+    from studio.ui import page
+
+    studio = _studio(namespace, public=namespace.public)
+    blocks = page.build(studio)
+    door.close()
+    page.open_page(
+        blocks, studio, server_name=namespace.host, server_port=door.port, auth=auth, prevent_thread_lock=True, quiet=True
+    )
+    studio.start()
+    stop.wait()
+    print("\nSaving what trains; it goes on at the next start.", flush=True)
+    studio.close()
+    blocks.close()
+    return 0
+
+
+def _studio(namespace: argparse.Namespace, *, public: bool = False) -> Studio:
+    import dataclasses
+
+    from studio.services.policy import Policy
+    from studio.services.studio import Studio
+
+    policy = Policy.from_environment()
+    return Studio(_home(namespace), dataclasses.replace(policy, public=policy.public or public))
+
+
+# ── train, resume ──
+
+
+def _add_train(commands: Any) -> None:
+    parser = _command(commands, "train", _train, "Train a model on a folder or a zip of pictures, here in the terminal.")
+    parser.add_argument("pictures", type=Path, help="folder or zip of pictures, or a dataset prepared before")
+    parser.add_argument("--title", default="", help="what the model is called [the folder's name]")
+    parser.add_argument("--time", choices=list(_MINUTES), default="half-hour", help="the dial: how long it may take [half-hour]")
+    parser.add_argument("--from", dest="base", default="", metavar="MODEL", help="the shelf model to start from [from scratch]")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting of the plan, such as r1_gamma=2")
+    parser.add_argument("--prepare", action="append", default=[], metavar="NAME=VALUE", help="how pictures are prepared, such as resolution=64")
+    parser.add_argument("--options", action="store_true", help="list every setting with its meaning, and end")
+
+
+def _train(namespace: argparse.Namespace) -> int:
+    from studio.data.prepare import PrepareSettings
+    from studio.training.config import TrainConfig
+
+    if namespace.options:
+        _print_options("--prepare", PrepareSettings)
+        _print_options("--set", TrainConfig)
+        return 0
+    studio = _studio(namespace)
+    run_id = studio.desk.train_here(
+        namespace.pictures,
+        title=namespace.title,
+        minutes=_MINUTES[namespace.time],
+        base=namespace.base,
+        prepare=_pairs(namespace.prepare, PrepareSettings),
+        changes=_pairs(namespace.set, TrainConfig),
+        report=print,
+    )
+    return _follow(studio, run_id)
+
+
+def _pairs(texts: Sequence[str], kind: type) -> dict[str, Any]:
+    from studio.options import options
+
+    known = {described.name: described for described in options(kind)}
+    values = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in known:
+            raise BadInput(f"There is no setting {name!r}.", "`python -m studio train --options x` lists them all.")
+        values[name] = known[name].parse(value)
+    return values
+
+
+def _print_options(flag: str, kind: type) -> None:
+    from studio.options import options
+
+    for described in options(kind):
+        print(f"{flag} {described.name}={described.default}\n    {described.help}")
+
+
+def _add_resume(commands: Any) -> None:
+    parser = _command(commands, "resume", _resume, "Go on with a run that was paused, stopped or interrupted.")
+    parser.add_argument("run", nargs="?", help="its name, as in the runs folder [the newest]")
+    parser.add_argument("--minutes", type=float, default=0, help="more time for a finished run")
+
+
+def _resume(namespace: argparse.Namespace) -> int:
+    studio = _studio(namespace)
+    run_id = namespace.run or studio.runs.newest()
+    if namespace.minutes:
+        studio.runs.continue_run(run_id, namespace.minutes)
+    else:
+        studio.runs.resume(run_id)
+    return _follow(studio, run_id)
+
+
+def _follow(studio: Studio, run_id: str) -> int:
+    """Print a run's progress until it ends; Ctrl-C saves and pauses it."""
+    studio.runs.recover()
+    try:
+        while True:
+            summary = studio.runs.summary(run_id)
+            print(f"\r{summary.state:<11}{summary.fraction:6.1%} {summary.kimg:8.1f} kimg"
+                  f" {summary.images_per_second:7.1f} images/s   {summary.message[:60]:<60}", end="", flush=True)  # fmt: skip
+            if summary.state in {"finished", "failed", "paused"}:
+                print()
+                return 0 if summary.state != "failed" else 1
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        print("\nSaving. `python -m studio resume` goes on from here.", flush=True)
+        studio.runs.pause(run_id)
+        return 130
+    finally:
+        studio.close()
+
+
+# ── generate, interpolate ──
+
+
+def _add_generate(commands: Any) -> None:
+    parser = _command(commands, "generate", _generate, "Make pictures with a model and save them as PNG.")
+    parser.add_argument("model", nargs="?", default="", help="the model's name on the shelf")
+    parser.add_argument("--seeds", default="0-15", help="seeds, such as 0-15 or 3,5,8 [0-15]")
+    parser.add_argument("--truncation", type=float, default=1.0, help="lower is more typical [1]")
+    parser.add_argument("--label", type=int, help="class, where the model has classes")
+    parser.add_argument("--scene", type=Path, help="a PNG saved by the studio, or a JSON scene, to make again")
+    parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the pictures [pictures]")
+
+
+def _generate(namespace: argparse.Namespace) -> int:
+    from studio.latent.point import Point, Scene, Seed
+
+    if namespace.scene:
+        scenes = {namespace.scene.stem: _read_scene(namespace.scene)}
+    else:
+        scenes = {
+            f"{namespace.model}-{seed}": Scene(
+                model=namespace.model,
+                point=Point(seeds=(Seed(seed=seed),), truncation=namespace.truncation, label=namespace.label),
+            )
+            for seed in _seed_list(namespace.seeds)
+        }
+    studio = _studio(namespace)
+    namespace.out.mkdir(parents=True, exist_ok=True)
+    for name, scene in scenes.items():
+        path = namespace.out / f"{name}.png"
+        path.write_bytes(studio.draw_png(scene))
+        print(path)
+    studio.close()
+    return 0
+
+
+def _seed_list(text: str) -> list[int]:
+    """"0-3,7" -> [0, 1, 2, 3, 7]."""
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, dash, last = part.partition("-")
+            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+    except ValueError:
+        raise BadInput(f"{text!r} is not a list of seeds.", "Write it as 0-15 or 3,5,8.") from None
+    if not 0 < len(seeds) <= 10_000:
+        raise BadInput(f"{len(seeds)} seeds were asked for.", "Ask for 1 to 10,000.")
+    return seeds
+
+
+def _read_scene(path: Path) -> Any:
+    from studio.latent.point import Scene
+    from studio.media.stills import read_recipe
+    from studio.options import from_json
+
+    if not path.is_file():
+        raise BadInput(f"There is no file {path}.", "Name a PNG saved by the studio, or a JSON scene.")
+    data = path.read_bytes()
+    recipe = {"scene": json.loads(data)} if path.suffix == ".json" else read_recipe(data)
+    if not recipe or "scene" not in recipe:
+        raise BadInput(f"{path.name} carries no recipe.", "Name a PNG saved by the studio.")
+    return from_json(Scene, recipe["scene"])
+
+
+def _add_interpolate(commands: Any) -> None:
+    parser = _command(commands, "interpolate", _interpolate, "Make a film of a walk between seeds.")
+    parser.add_argument("model", help="the model's name on the shelf")
+    parser.add_argument("--seeds", default="0-5", help="the places to pass [0-5]")
+    parser.add_argument("--seconds", type=float, default=2.0, help="from one to the next [2]")
+    parser.add_argument("--path", choices=("slerp", "lerp", "spline"), default="slerp", help="the way between them [slerp]")
+    parser.add_argument("--easing", default="smooth", help="linear, smooth, ease-in, ease-out or hold [smooth]")
+    parser.add_argument("--truncation", type=float, default=1.0, help="lower is more typical [1]")
+    parser.add_argument("--once", action="store_true", help="do not lead back to the start")
+    parser.add_argument("--fps", type=int, default=30, help="pictures a second [30]")
+    parser.add_argument("--size", type=int, default=512, help="width and height in pixels [512]")
+    parser.add_argument("--out", type=Path, default=Path("walk.mp4"), help="the film: .mp4 or .webp [walk.mp4]")
+
+
+def _interpolate(namespace: argparse.Namespace) -> int:
+    from studio.latent.point import Point, Seed
+    from studio.latent.timeline import Keyframe, Timeline
+    from studio.services.exports import FilmSettings
+
+    keyframes = tuple(
+        Keyframe(
+            point=Point(seeds=(Seed(seed=seed),), truncation=namespace.truncation),
+            seconds=namespace.seconds,
+            easing=namespace.easing,
+        )
+        for seed in _seed_list(namespace.seeds)
+    )
+    timeline = Timeline(keyframes=keyframes, loop=not namespace.once, path=namespace.path)
+    settings = FilmSettings(format=namespace.out.suffix.lstrip(".") or "mp4", fps=namespace.fps, size_px=namespace.size)
+    studio = _studio(namespace)
+    studio.exports.write(namespace.model, timeline, settings, namespace.out.resolve(), report=_show_count)
+    print(f"\n{namespace.out}")
+    studio.close()
+    return 0
+
+
+def _show_count(done: int, total: int) -> None:
+    print(f"\r{done} of {total}", end="", flush=True)
+
+
+# ── models, dataset ──
+
+
+def _add_models(commands: Any) -> None:
+    parser = _command(commands, "models", _models, "List the models on the shelf.")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _models(namespace: argparse.Namespace) -> None:
+    from studio.options import to_json
+    from studio.paths import bundled
+    from studio.weights.shelf import Shelf
+
+    entries = Shelf(bundled("models"), _home(namespace).models).list()
+    if namespace.json:
+        print(json.dumps([{"id": entry.id, "problem": entry.problem, "card": to_json(entry.card)} for entry in entries], indent=2))
+        return
+    for entry in entries:
+        card = entry.card
+        print(f"{entry.id:<32}{entry.problem or (card and f'{card.family} {card.resolution} px, {card.licence}')}")
+
+
+def _add_dataset(commands: Any) -> None:
+    parser = _command(commands, "dataset", _dataset, "Look at a folder or a zip of pictures, and prepare it for training.")
+    parser.add_argument("pictures", type=Path, help="folder or zip of pictures")
+    parser.add_argument("--prepare", action="append", default=[], metavar="NAME=VALUE", help="such as resolution=64 or fit=pad")
+    parser.add_argument("--title", default="", help="what the dataset is called [the folder's name]")
+    parser.add_argument("--look", action="store_true", help="only say what is there")
+
+
+def _dataset(namespace: argparse.Namespace) -> None:
+    from studio.data.prepare import PrepareSettings
+
+    studio = _studio(namespace)
+    info = studio.desk.prepare_here(
+        namespace.pictures,
+        title=namespace.title,
+        changes=_pairs(namespace.prepare, PrepareSettings),
+        look_only=namespace.look,
+        report=print,
+    )
+    if info is not None:
+        print(studio.datasets.folder(info.id))
+    studio.close()

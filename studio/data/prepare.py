@@ -1,0 +1,256 @@
+"""From a scan report to a prepared dataset: squares of one size, in one file, without any metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from studio.data.glovebox import Glovebox
+from studio.data.info import (
+    INFO_FILE,
+    LABELS_FILE,
+    PIXELS_FILE,
+    SHEET_FILE,
+    DatasetInfo,
+    open_labels,
+    open_pixels,
+    read_info,
+    write_info_text,
+)
+from studio.data.progress import Cancel, Progress, never, silent
+from studio.data.scan import FEWEST, Picture, ScanReport
+from studio.data.sheets import SHEET_PICTURES, cell, contact_sheet, spread
+from studio.data.sources import Reader, Refusal
+from studio.data.squares import Square
+from studio.errors import BadInput
+from studio.options import Checked, option, to_json
+from studio.paths import explain_disk, put_in_place, require_space, sync_folder, temporary_beside, write_file
+
+RESOLUTIONS = (32, 64, 128, 256, 512)
+NO_FOLDER = "other"
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+_SPARE_BYTES = 50_000_000
+_LARGEST_SUGGESTED = 256
+_MOST_CLASSES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings(Checked):
+    """How pictures become training material."""
+
+    title: str = option("", help="What the dataset is called.")
+    resolution: int = option(
+        128, help="Width and height of every picture. Twice as many pixels take about four times as long to learn.",
+        unit="px", choices=RESOLUTIONS,
+    )  # fmt: skip
+    fit: str = option(
+        "crop", help="Crop keeps the middle square; pad keeps the whole picture on the background.",
+        choices=("crop", "pad"),
+    )  # fmt: skip
+    background: str = option(
+        "#ffffff", help="The colour behind transparent pixels and beside padded pictures, as #rrggbb.",
+        label="Background colour",
+    )  # fmt: skip
+    colour: str = option(
+        "rgb", help="Colour, shades of grey, or colour with transparency.", choices=("rgb", "grey", "rgba"),
+        label="Colours",
+    )  # fmt: skip
+    mirror: bool = option(
+        False, help="Show each picture mirrored as well. Good for flowers and faces, bad for letters.",
+        label="Mirror pictures",
+    )  # fmt: skip
+    classes_from_folders: bool = option(
+        True, help="Make a class of each first-level folder, so that you can choose between them when you play."
+    )
+    drop_duplicates: bool = option(True, help="Keep only the first of pictures that are exactly the same.")
+    sharp_pixels: bool = option(
+        False, help="For pixel art: enlarge by whole factors, without smoothing.", advanced=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not _COLOUR.fullmatch(self.background):
+            raise BadInput(f"{self.background[:20]!r} is not a colour.", "Write it as #rrggbb, such as #ffffff.")
+        if len(self.title) > 200:
+            raise BadInput("The title is very long.", "Use at most 200 characters.")
+
+    @property
+    def square(self) -> Square:
+        """The part that the pixels depend on."""
+        return Square(resolution=self.resolution, fit=self.fit, background=self.background, colour=self.colour,
+                      sharp_pixels=self.sharp_pixels)  # fmt: skip
+
+
+def suggest(report: ScanReport) -> PrepareSettings:
+    """Settings that suit an upload: the nearest resolution up to 256, grey or transparent only where most pictures are."""
+    total = len(report.pictures)
+    offered = [size for size in RESOLUTIONS if size <= _LARGEST_SUGGESTED]
+    resolution = min(offered, key=lambda size: abs(np.log2(size / report.median)))
+    opaque = "grey" if report.grey >= 0.95 * total else "rgb"
+    elongated = sum(max(p.width, p.height) > 1.6 * min(p.width, p.height) for p in report.pictures)
+    return PrepareSettings(
+        title=report.source[:80],
+        resolution=resolution,
+        fit="pad" if elongated > total / 2 else "crop",
+        colour="rgba" if report.alpha > total / 2 else opaque,
+        classes_from_folders=2 <= len(report.classes) <= _MOST_CLASSES and total >= FEWEST * len(report.classes),
+        sharp_pixels=report.median <= 64 and report.few_colours > total / 2 and report.median <= resolution,
+    )
+
+
+def prepare(
+    report: ScanReport,
+    settings: PrepareSettings,
+    into: Path,
+    title: str = "",
+    progress: Progress = silent,
+    *,
+    cancelled: Cancel = never,
+    hands: int = 2,
+) -> DatasetInfo:
+    """Write the dataset folder `into`; it appears complete or not at all. Its name becomes the dataset's id.
+
+    Raises:
+        BadInput: `into` exists, or too few pictures are left.
+        NoSpace: the disk is too small; nothing is left behind.
+        Cancelled: `cancelled()` said so; nothing is left behind.
+    """
+    if into.exists():
+        raise BadInput(f"There is already a dataset {into.name!r}.", "Choose another name.")
+    pictures, classes = _chosen(report, settings)
+    into.parent.mkdir(parents=True, exist_ok=True)
+    require_space(into.parent, len(pictures) * settings.square.bytes + _SPARE_BYTES)
+    temporary = temporary_beside(into)
+    try:
+        temporary.mkdir()
+        writer = _Writer(temporary, settings, len(pictures))
+        writer.write(pictures, classes, progress, cancelled, hands)
+        info = _describe(report, settings, writer, classes, title or settings.title or report.source, into.name)
+        _complete(temporary, info)
+        put_in_place(temporary, into)
+    except OSError as error:
+        raise explain_disk(error, into) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return info
+
+
+def _chosen(report: ScanReport, settings: PrepareSettings) -> tuple[list[Picture], tuple[str, ...]]:
+    """The pictures to use, ordered by class and name, and the names of their classes ("" for the top folder)."""
+    pictures = list(report.pictures)
+    if settings.drop_duplicates:
+        dropped = {label for group in report.duplicates for label in group[1:]}
+        pictures = [picture for picture in pictures if picture.place.label not in dropped]
+    if len(pictures) < FEWEST:
+        raise BadInput(f"Only {len(pictures)} different pictures are left.", f"Give it at least {FEWEST}.")
+    present = {picture.folder for picture in pictures}
+    classes = tuple(name for name in report.classes if name in present)
+    if not settings.classes_from_folders or len(classes) < 2:
+        return pictures, ()
+    order = {name: position for position, name in enumerate(classes)}
+    return sorted(pictures, key=lambda picture: (order[picture.folder], picture.place.label)), classes
+
+
+class _Writer:
+    """Writes pixels.npy and labels.npy row by row; a picture that fails now is left out and named.
+
+    Plain writes and no memory map: a full disk is then an error to explain, not a crash.
+    """
+
+    def __init__(self, folder: Path, settings: PrepareSettings, expected: int) -> None:
+        self.folder, self.settings, self.expected = folder, settings, expected
+        self.used: list[Picture] = []
+        self.refused: list[Refusal] = []
+        self.digest = hashlib.sha256()
+
+    def write(
+        self, pictures: list[Picture], classes: tuple[str, ...], progress: Progress, cancelled: Cancel, hands: int
+    ) -> None:
+        with open(self.folder / PIXELS_FILE, "wb") as file:
+            file.write(self._header(self.expected))
+            self._write_rows(file, pictures, progress, cancelled, hands)
+            if len(self.used) < FEWEST:
+                raise BadInput(f"Only {len(self.used)} pictures could still be opened.", "Upload them again.")
+            file.seek(0)
+            file.write(self._header(len(self.used)))
+            file.flush()
+            os.fsync(file.fileno())
+        if classes:
+            labels = np.array([classes.index(picture.folder) for picture in self.used], dtype=np.int64)
+            buffer = BytesIO()
+            np.save(buffer, labels)
+            write_file(self.folder / LABELS_FILE, buffer.getvalue())
+            self.digest.update(labels.tobytes())
+        meaning = {**to_json(self.settings), "title": "", "classes": [name or NO_FOLDER for name in classes]}
+        self.digest.update(json.dumps(meaning, sort_keys=True).encode())
+
+    def _write_rows(
+        self, file: IO[bytes], pictures: list[Picture], progress: Progress, cancelled: Cancel, hands: int
+    ) -> None:
+        task = {"task": "square", "square": to_json(self.settings.square)}
+        progress(0, len(pictures))
+        with Reader() as reader, Glovebox(hands) as glovebox:
+            requests = (reader.request(picture.place, task) for picture in pictures)
+            answers = glovebox.map(requests, cancelled)
+            for done, (picture, answer) in enumerate(zip(pictures, answers, strict=True), start=1):
+                if isinstance(answer, BadInput):
+                    self.refused.append(Refusal(file=picture.place.label, reason=str(answer)))
+                else:
+                    self._write_row(file, picture, answer[1])
+                progress(done, len(pictures))
+
+    def _write_row(self, file: IO[bytes], picture: Picture, pixels: bytes) -> None:
+        if len(pixels) != self.settings.square.bytes:
+            raise RuntimeError(f"{len(pixels)} bytes came back, {self.settings.square.bytes} were expected")
+        file.write(pixels)
+        self.digest.update(pixels)
+        self.used.append(picture)
+
+    def _header(self, count: int) -> bytes:
+        """The .npy header; its length does not depend on `count`, because numpy pads for a growing first axis."""
+        square = self.settings.square
+        shape = (count, square.resolution, square.resolution, square.channels)
+        buffer = BytesIO()
+        np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        return buffer.getvalue()
+
+
+def _describe(
+    report: ScanReport, settings: PrepareSettings, writer: _Writer, classes: tuple[str, ...], title: str, name: str
+) -> DatasetInfo:
+    folders = [picture.folder for picture in writer.used]
+    return DatasetInfo(
+        id=name, title=title.strip() or "Untitled", resolution=settings.resolution,
+        channels=settings.square.channels, count=len(writer.used),
+        labels=tuple(_class_names(classes)), counts=tuple(folders.count(one) for one in classes),
+        fingerprint=writer.digest.hexdigest(), refused=(*report.refused, *writer.refused),
+        duplicates=report.duplicates, mirror=settings.mirror, source=report.source,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )  # fmt: skip
+
+
+def _class_names(classes: Sequence[str]) -> list[str]:
+    """Names to show: the top folder's pictures are "other", or "other pictures" where a folder has that name."""
+    fallback = f"{NO_FOLDER} pictures" if NO_FOLDER in classes else NO_FOLDER
+    return [name or fallback for name in classes]
+
+
+def _complete(folder: Path, info: DatasetInfo) -> None:
+    """Add sheet and description, and read all back before it counts."""
+    write_file(folder / INFO_FILE, write_info_text(info))
+    pixels = open_pixels(folder, info)
+    open_labels(folder, read_info(folder))
+    shown = [cell(pixels[position]) for position in spread(info.count, SHEET_PICTURES)]
+    write_file(folder / SHEET_FILE, contact_sheet(shown))
+    sync_folder(folder)

@@ -1,0 +1,462 @@
+"""Uploads and the datasets made of them: the disk is the truth, so a restart loses nothing that had arrived.
+
+    uploads/<id>/files/000001    the pictures and zips as they came, under names of ours
+    uploads/<id>/manifest.jsonl  for each of them the relative path it had, cleaned; only ever shown
+    uploads/<id>/report.json     the last scan, with sheet.webp and duplicates.webp beside it
+    uploads/<id>/became          the ids of the datasets made of it, one a line
+    datasets/<id>/               prepared datasets
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from studio.data.archive import ArchiveLimits
+from studio.data.info import INFO_FILE, SHEET_FILE, DatasetInfo, open_pixels, read_info, write_info_text
+from studio.data.labels import clean_label, passed_over
+from studio.data.prepare import PrepareSettings, prepare, suggest
+from studio.data.progress import Cancel, Progress, never, silent
+from studio.data.scan import ScanReport, scan
+from studio.data.sheets import CELL_PX, cell, spread, to_webp
+from studio.data.sources import Named
+from studio.data.thumbnails import duplicate_pairs, duplicate_sheet, upload_sheet
+from studio.errors import BadInput, Busy, Damaged, NotFound, StudioError
+from studio.options import from_json, to_json
+from studio.paths import Home, explain_disk, new_id, require_space, safe_name, temporary_beside, write_file
+from studio.services.jobs import Job, Jobs
+
+_CHUNK_BYTES = 1 << 20
+_SPARE_BYTES = 200_000_000
+_SHOWN = 500
+_DAY_SECONDS = 86_400.0
+DUPLICATES_FILE = "duplicates.webp"
+
+
+class Readable(Protocol):
+    """A binary stream."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        ...
+
+
+Content = bytes | Readable | Iterable[bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadLimits:
+    """What one upload may hold."""
+
+    files: int = 100_000
+    bytes: int = 4_000_000_000
+    archive: ArchiveLimits = ArchiveLimits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Arrived:
+    """One line of the manifest."""
+
+    file: str
+    label: str
+    bytes: int
+
+
+@dataclass
+class _Upload:
+    """An upload in memory: its folder, what has arrived or is arriving, and whether it is being scanned or prepared."""
+
+    folder: Path
+    files: int = 0
+    bytes: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    working: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.json"
+
+    @property
+    def became(self) -> Path:
+        return self.folder / "became"
+
+    def arrived(self) -> list[_Arrived]:
+        """The manifest; a last line that a crash cut short is left out."""
+        if not self.manifest.exists():
+            return []
+        lines = self.manifest.read_text("utf-8").split("\n")[:-1]
+        return [from_json(_Arrived, json.loads(line)) for line in lines if line]
+
+
+class Datasets:
+    """The data room's service: uploads come in, are scanned and prepared, and become datasets.
+
+    Ids of uploads cannot be guessed. All methods may be called from any thread.
+    """
+
+    def __init__(self, home: Home, limits: UploadLimits | None = None, jobs: Jobs | None = None) -> None:
+        self.home = home
+        self.limits = limits or UploadLimits()
+        self.jobs = jobs or Jobs()
+        self._lock = threading.Lock()
+        self._uploads: dict[str, _Upload] = {}
+
+    # Uploads
+
+    def begin(self) -> str:
+        """A new, empty upload; returns its id.
+
+        Raises:
+            NoSpace: the disk is nearly full.
+        """
+        self.home.uploads.mkdir(parents=True, exist_ok=True)
+        require_space(self.home.uploads, _SPARE_BYTES)
+        upload_id = f"upload-{secrets.token_hex(8)}"
+        (self.home.uploads / upload_id / "files").mkdir(parents=True)
+        return upload_id
+
+    def add(self, upload_id: str, relative_path: str, content: Content) -> dict[str, int]:
+        """Keep one file (a picture, a zip, anything) under a name of ours. Hidden system files are passed over.
+
+        Returns: {"files", "bytes"} of the upload so far.
+
+        Raises:
+            NotFound: no such upload. BadInput: too many files or bytes. NoSpace: the disk is full.
+        """
+        upload = self._upload(upload_id)
+        label = clean_label(relative_path)
+        if not passed_over(label):
+            self._receive(upload, label, content)
+        return {"files": upload.files, "bytes": upload.bytes}
+
+    def forget_upload(self, upload_id: str) -> None:
+        """Delete the original pictures of an upload; the datasets made of it stay.
+
+        Raises:
+            NotFound: no such upload. Busy: it is being scanned or prepared.
+        """
+        upload = self._upload(upload_id)
+        if not upload.working.acquire(blocking=False):
+            raise Busy("These pictures are being worked on.", "Wait until it is done, or stop it first.")
+        with self._lock:
+            self._uploads.pop(upload_id, None)
+        _delete_folder(upload.folder)
+
+    def sweep_uploads(self, older_than_days: float = 7.0) -> list[str]:
+        """Delete uploads that became a dataset that still exists, and empty ones, if they are old; returns their ids.
+
+        Pictures that never became a dataset are kept until the artist deletes them.
+        """
+        swept = []
+        newest = time.time() - older_than_days * _DAY_SECONDS
+        for folder in _folders(self.home.uploads):
+            upload = self._upload(folder.name)
+            if folder.stat().st_mtime < newest and (not upload.files or self._is_a_dataset(upload)):
+                self.forget_upload(folder.name)
+                swept.append(folder.name)
+        return swept
+
+    # Scanning and preparing
+
+    def scan(self, upload_id: str, progress: Progress = silent, cancelled: Cancel = never) -> dict[str, Any]:
+        """Judge every file of an upload; the report as JSON, with suggested settings and the names of its sheets.
+
+        Raises:
+            NotFound: no such upload. BadInput: no pictures, or too few. Busy. Cancelled.
+        """
+        upload = self._upload(upload_id)
+        with _Working(upload):
+            files = upload.folder / "files"
+            named = [Named(path=files / one.file, label=one.label) for one in upload.arrived()]
+            report = scan(named, progress=progress, cancelled=cancelled, limits=self.limits.archive,
+                          name=_source_name(named))  # fmt: skip
+            write_file(upload.folder / SHEET_FILE, upload_sheet(report, cancelled))
+            if duplicate_pairs(report):
+                write_file(upload.folder / DUPLICATES_FILE, duplicate_sheet(report, cancelled))
+            write_file(upload.report, json.dumps(to_json(report)))
+        return {"upload_id": upload_id, **summary(report)}
+
+    def prepare(
+        self,
+        upload_id: str,
+        settings: PrepareSettings,
+        title: str = "",
+        progress: Progress = silent,
+        cancelled: Cancel = never,
+    ) -> DatasetInfo:
+        """Make a dataset of an upload that was scanned. The original pictures are kept.
+
+        Raises:
+            NotFound: no such upload, or it was not scanned. BadInput, NoSpace, Busy, Cancelled.
+        """
+        upload = self._upload(upload_id)
+        with _Working(upload):
+            report = _read_report(upload)
+            shown = title or settings.title or report.source
+            into = self.home.datasets / new_id(shown)
+            info = prepare(report, settings, into, shown, progress, cancelled=cancelled)
+            with open(upload.became, "a", encoding="utf-8") as file:
+                file.write(f"{info.id}\n")
+        return info
+
+    def start_scan(self, upload_id: str) -> str:
+        """`scan` in the background; returns the id of its job, whose result is the report."""
+        self._upload(upload_id)
+
+        def work(job: Job) -> dict[str, Any]:
+            job.stage("scan", "Looking at your pictures")
+            return self.scan(upload_id, job.progress, job.cancelled)
+
+        return self.jobs.start(work)
+
+    def start_prepare(self, upload_id: str, settings: PrepareSettings | dict[str, Any], title: str = "") -> str:
+        """`prepare` in the background; returns the id of its job, whose result is the dataset's info.
+
+        Raises:
+            BadInput: settings that are not understood. NotFound: no such upload.
+        """
+        self._upload(upload_id)
+        checked = settings if isinstance(settings, PrepareSettings) else from_json(PrepareSettings, settings)
+
+        def work(job: Job) -> DatasetInfo:
+            job.stage("prepare", "Cutting your pictures to size")
+            return self.prepare(upload_id, checked, title, job.progress, job.cancelled)
+
+        return self.jobs.start(work)
+
+    def sheet(self, upload_id: str, name: str = SHEET_FILE) -> Path:
+        """The overview of a scanned upload ("sheet.webp") or of its duplicates ("duplicates.webp").
+
+        Raises:
+            NotFound: no such upload, or there is no such sheet.
+        """
+        if name not in (SHEET_FILE, DUPLICATES_FILE):
+            raise NotFound("There is no such overview.", "Scan the pictures first.")
+        return _existing(self._upload(upload_id).folder / name, "overview")
+
+    # Datasets
+
+    def list(self) -> tuple[DatasetInfo, ...]:
+        """All datasets that can be read, newest first. `problems` tells of the others."""
+        found = []
+        for folder in _folders(self.home.datasets):
+            try:
+                found.append(self._info(folder))
+            except (Damaged, NotFound):
+                continue
+        return tuple(sorted(found, key=lambda info: (info.created, info.id), reverse=True))
+
+    def problems(self) -> dict[str, str]:
+        """For each dataset that cannot be read, by its id, the sentence that says why."""
+        found = {}
+        for folder in _folders(self.home.datasets):
+            try:
+                open_pixels(folder, self._info(folder))
+            except StudioError as error:
+                found[folder.name] = str(error)
+        return found
+
+    def folder(self, dataset_id: str) -> Path:
+        """The folder of a dataset.
+
+        Raises:
+            BadInput: not a name of ours. NotFound: no such dataset.
+        """
+        folder = self.home.datasets / safe_name(dataset_id)
+        if not folder.is_dir():
+            raise NotFound(f"There is no dataset {dataset_id!r}.", "Choose one from the list.")
+        return folder
+
+    def info(self, dataset_id: str) -> DatasetInfo:
+        """What a dataset says of itself.
+
+        Raises:
+            NotFound: no such dataset. Damaged: it cannot be read.
+        """
+        return self._info(self.folder(dataset_id))
+
+    def dataset_sheet(self, dataset_id: str) -> Path:
+        """The contact sheet of a dataset, a WebP file.
+
+        Raises:
+            NotFound: no such dataset or sheet.
+        """
+        return _existing(self.folder(dataset_id) / SHEET_FILE, "contact sheet")
+
+    def thumbnails(self, dataset_id: str, count: int = 12, side_px: int = CELL_PX) -> tuple[bytes, ...]:
+        """Up to `count` pictures of a dataset, evenly spread, each a WebP of `side_px`.
+
+        Raises:
+            NotFound: no such dataset. Damaged: its pixels cannot be read.
+        """
+        folder = self.folder(dataset_id)
+        info = self._info(folder)
+        pixels = open_pixels(folder, info)
+        shown = spread(info.count, max(1, min(count, 200)))
+        return tuple(to_webp(cell(pixels[position], max(8, min(side_px, 512)))) for position in shown)
+
+    def rename(self, dataset_id: str, title: str) -> DatasetInfo:
+        """Give a dataset another title; its id stays."""
+        folder = self.folder(dataset_id)
+        info = replace(self._info(folder), title=title.strip()[:200] or "Untitled")
+        write_file(folder / INFO_FILE, write_info_text(info))
+        return info
+
+    def delete(self, dataset_id: str) -> None:
+        """Delete a dataset; the upload that it was made of stays.
+
+        Raises:
+            NotFound: no such dataset.
+        """
+        _delete_folder(self.folder(dataset_id))
+
+    # Inside
+
+    def _info(self, folder: Path) -> DatasetInfo:
+        return replace(read_info(folder), id=folder.name)
+
+    def _upload(self, upload_id: str) -> _Upload:
+        folder = self.home.uploads / safe_name(upload_id)
+        if not folder.is_dir():
+            raise NotFound("There is no such upload any more.", "Choose the pictures again.")
+        with self._lock:
+            if upload_id not in self._uploads:
+                upload = _Upload(folder=folder)
+                arrived = upload.arrived()
+                upload.files, upload.bytes = len(arrived), sum(one.bytes for one in arrived)
+                self._uploads[upload_id] = upload
+            return self._uploads[upload_id]
+
+    def _receive(self, upload: _Upload, label: str, content: Content) -> None:
+        with upload.lock:
+            if upload.files >= self.limits.files:
+                raise BadInput(f"These are more than {self.limits.files:,} files.", "Choose a smaller folder.")
+            upload.files += 1
+        file = upload.folder / "files" / secrets.token_hex(10)
+        size = 0
+        try:
+            with open(file, "wb") as target:
+                for chunk in _chunks(content):
+                    self._admit(upload, len(chunk))
+                    size += len(chunk)
+                    target.write(chunk)
+            line = json.dumps(to_json(_Arrived(file=file.name, label=label, bytes=size)))
+            with upload.lock, open(upload.manifest, "a", encoding="utf-8") as manifest:
+                manifest.write(f"{line}\n")
+        except BaseException as error:
+            file.unlink(missing_ok=True)
+            with upload.lock:
+                upload.files -= 1
+                upload.bytes -= size
+            if isinstance(error, OSError):
+                raise explain_disk(error, Path(label)) from error
+            raise
+
+    def _admit(self, upload: _Upload, size: int) -> None:
+        """Count bytes before they are written, or refuse them."""
+        require_space(upload.folder, size + _SPARE_BYTES)
+        with upload.lock:
+            if upload.bytes + size > self.limits.bytes:
+                raise BadInput(f"This is more than {self.limits.bytes / 1e9:g} GB.", "Choose fewer or smaller pictures.")
+            upload.bytes += size
+
+    def _is_a_dataset(self, upload: _Upload) -> bool:
+        made = upload.became.read_text("utf-8").split() if upload.became.exists() else []
+        return any((self.home.datasets / safe_name(name)).is_dir() for name in made)
+
+
+class _Working:
+    """Holds an upload while it is scanned or prepared; a second one at the same time is refused."""
+
+    def __init__(self, upload: _Upload) -> None:
+        self._upload = upload
+
+    def __enter__(self) -> None:
+        if not self._upload.working.acquire(blocking=False):
+            raise Busy("These pictures are already being worked on.", "Wait until it is done, or stop it first.")
+
+    def __exit__(self, *_: object) -> None:
+        self._upload.working.release()
+
+
+def summary(report: ScanReport) -> dict[str, Any]:
+    """What the page shows of a report, as JSON: no path of this machine, and long lists cut to their first 500."""
+    shown = to_json(report)
+    del shown["pictures"]
+    return {
+        **shown,
+        "count": len(report.pictures),
+        "refused": to_json(report.refused[:_SHOWN]),
+        "refused_count": len(report.refused),
+        "classes": [{"name": name, "count": n} for name, n in zip(report.classes, report.counts, strict=True)],
+        "duplicates": to_json(report.duplicates[:_SHOWN]),
+        "duplicates_count": sum(len(group) - 1 for group in report.duplicates),
+        "near_duplicates": to_json(report.near_duplicates[:_SHOWN]),
+        "duplicate_pairs": to_json(duplicate_pairs(report)),
+        "sheet": SHEET_FILE,
+        "duplicate_sheet": DUPLICATES_FILE if duplicate_pairs(report) else "",
+        "suggested": to_json(suggest(report)),
+    }
+
+
+def _read_report(upload: _Upload) -> ScanReport:
+    """The last scan. Paths are made anew, so that a home that was moved still works and none leads outside."""
+    if not upload.report.exists():
+        raise NotFound("These pictures were not looked at yet.", "Scan them first.")
+    try:
+        report = from_json(ScanReport, json.loads(upload.report.read_text("utf-8")))
+    except (BadInput, ValueError) as error:
+        raise Damaged("The report on these pictures cannot be read.", "Scan them again.") from error
+    files = upload.folder / "files"
+    moved = (
+        replace(picture, place=replace(picture.place, path=str(files / Path(picture.place.path).name)))
+        for picture in report.pictures
+    )
+    return replace(report, pictures=tuple(moved))
+
+
+def _source_name(named: list[Named]) -> str:
+    """The folder that all files share, or the name of a single zip; else "upload"."""
+    tops = {one.label.split("/")[0] for one in named}
+    top = tops.pop() if len(tops) == 1 else ""
+    return (top.rpartition(".")[0] or top) if top else "upload"
+
+
+def _chunks(content: Content) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+    elif isinstance(content, Iterable) and not hasattr(content, "read"):
+        yield from content
+    else:
+        while chunk := content.read(_CHUNK_BYTES):  # type: ignore[union-attr]
+            yield chunk
+
+
+def _existing(file: Path, what: str) -> Path:
+    if not file.is_file():
+        raise NotFound(f"There is no {what} of it.", "Scan or prepare the pictures again.")
+    return file
+
+
+def _folders(parent: Path) -> list[Path]:
+    if not parent.is_dir():
+        return []
+    return sorted(folder for folder in parent.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+
+
+def _delete_folder(folder: Path) -> None:
+    """Gone at once, then emptied; a crash in between leaves a name that is swept at the next start."""
+    temporary = temporary_beside(folder)
+    folder.rename(temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
