@@ -2,6 +2,7 @@
 import { charts } from "./charts.js";
 import { amount, growth } from "./growth.js";
 import { attempt, call, complain, duration, emit, errand, fileUrl, h, icon, notice, on, open, openInPlayer, session, show } from "./studio.js";
+import { outcome } from "./waiting.js";
 
 const DIAL = [[5, "5 minutes"], [30, "half an hour"], [180, "an evening"], [480, "a night"]];
 const MOVING = new Set(["waiting", "starting", "training", "pausing", "stopping"]);
@@ -112,11 +113,12 @@ async function prepare(desk, job) {
   desk.preparing.replaceChildren(h("div.card.preparing-card", h("div.working-line", line, h("button.button.small", { type: "button", onclick: () => attempt("cancel", { id: job }) }, "Cancel")), h("div.progress", fill)));
   desk.preparing.scrollIntoView({ behavior: "smooth", block: "nearest" });
   try {
-    const run = await outcome(job, ({ stage, done, total }) => {
-      line.textContent = total ? `${stage}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : `${stage || "Preparing"}…`;
+    const run = await outcome(job, ({ message, done, total }) => {
+      line.textContent = total ? `${message}: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : `${message || "Preparing"}…`;
       fill.style.width = `${total ? (100 * done) / total : 0}%`;
     });
     desk.preparing.replaceChildren();
+    emit("datasets");
     if (run) chooseRun(desk, run);
     else writeAddress("");
   } catch (failure) {
@@ -124,18 +126,6 @@ async function prepare(desk, job) {
     writeAddress("");
   }
   desk.job = "";
-}
-
-/** Wait for a job; answers its result, or nothing if it was cancelled; throws its error. */
-async function outcome(id, tell) {
-  for (;;) {
-    const status = await call("job", { id });
-    if (status.state === "failed") throw Object.assign(new Error(status.error), { hint: status.hint });
-    if (status.state === "done") return status.result;
-    if (status.state === "cancelled") return undefined;
-    tell(status);
-    await new Promise((resolve) => setTimeout(resolve, 300));
-  }
 }
 
 const banner = (kind, message, hint, close) => h(`div.banner.${kind}`, { role: kind === "bad" ? "alert" : "status" },

@@ -5,7 +5,7 @@ import { SeedMap, latticeSeed, seedsAt, sheet } from "./map.js";
 import { Strip } from "./strip.js";
 
 const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, seeds: null };
-const GROUPS = { "": "Whole picture", coarse: "Shape", middle: "Features", fine: "Colour & grain", styles: "Spread", pictures: "Whole picture" };
+const GROUPS = { sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
 const LAST_MODEL = "latent-studio-model";
 
 const randomSeed = () => Math.floor(Math.random() * 1e6);

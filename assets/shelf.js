@@ -29,10 +29,9 @@ function card(model, refresh) {
   if (model.problem) return brokenCard(model, refresh);
   const { card: about } = model;
   const play = () => openInPlayer({ model: model.id });
-  const image = h("img", { src: fileUrl("model", model.id, { v: about.created }), alt: `Pictures made by ${about.title}`, loading: "lazy" });
-  image.addEventListener("error", () => image.remove());
+  const image = model.has_preview && h("img", { src: fileUrl("model", model.id, { v: about.created }), alt: `Pictures made by ${about.title}`, loading: "lazy" });
   return h("article.card.model-card", { id: `model-${model.id}` },
-    h("button.cover", { onclick: play, ariaLabel: `Play ${about.title}` }, image),
+    h("button.cover", { onclick: play, ariaLabel: `Play ${about.title}` }, image || h("span.nothing", "no preview")),
     h("div.body",
       h("h3", about.title),
       h("div.facts",

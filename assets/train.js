@@ -1,26 +1,25 @@
 // The first step of a new run: pictures arrive by drag and drop, are looked through, and the report says what was found.
 // The component's value tells Gradio what was chosen: {token, upload, suggestion} or {token, dataset}.
-import { attempt, bus, call, complain, errand, fileUrl, h, icon, notice, on, open, post, session } from "./studio.js";
+import { attempt, call, complain, errand, fileUrl, h, icon, notice, on, open, post, session } from "./studio.js";
+import { outcome } from "./waiting.js";
 
 const BATCH_FILES = 50;
 const BATCH_BYTES = 24 << 20;
-const SHOWN_SAMPLES = 24;
-const SHOWN_GROUPS = 12;
+// An overview as the studio draws it: cells of 96 px with gaps of 4, ten in a row.
+const CELL_PX = 96;
+const STEP_PX = 100;
+const SHEET_COLUMNS = 10;
 
 export async function mount(element, { trigger, props }) {
   const body = h("div", { id: "pictures", ariaLive: "polite" });
   element.replaceChildren(body);
   const desk = { body, trigger, props, cancelled: false };
   await open().catch(complain);
-  if (!session.may.train) return showForbidden();
   on("session", () => { if (props.value) props.value = { ...props.value, token: session.token }; });
+  window.addEventListener("studio-training", () => showEmpty(desk));
+  on("datasets", () => desk.body.querySelector(".dropzone") && listPrepared(desk));
   listenForBase(desk);
   await showEmpty(desk);
-}
-
-/** A public studio: say plainly what can be done instead. */
-function showForbidden() {
-  document.querySelector("#new-run")?.classList.add("closed");
 }
 
 /** Tell Gradio what is chosen; null for nothing. */
@@ -38,7 +37,7 @@ function listenForBase(desk) {
   };
   document.addEventListener("studio-base", (event) => begin(event.detail));
   if (errand.base) begin(errand.base);
-  bus.addEventListener("run-finished", () => desk.trigger("select", { base: "" }));
+  on("run-finished", () => desk.trigger("select", { base: "" }));
 }
 
 // ── nothing chosen yet ──
@@ -46,10 +45,16 @@ function listenForBase(desk) {
 async function showEmpty(desk) {
   desk.cancelled = false;
   choose(desk, null);
-  const prepared = h("div.prepared");
-  desk.body.replaceChildren(dropzone(desk), prepared);
+  desk.body.replaceChildren(dropzone(desk), h("div.prepared"));
+  await listPrepared(desk);
+}
+
+async function listPrepared(desk) {
   const datasets = await attempt("datasets");
-  if (datasets?.length) prepared.replaceChildren(h("h4", "Or pictures that you prepared before"), h("div.dataset-list", datasets.map((one) => datasetButton(desk, one))));
+  if (!datasets?.length) return;
+  desk.body.querySelector(".prepared")?.replaceChildren(
+    h("h4", "Or take pictures that are ready"),
+    h("div.dataset-list", datasets.map((one) => datasetButton(desk, one))));
 }
 
 function dropzone(desk) {
@@ -182,22 +187,12 @@ async function lookThrough(desk, upload) {
     desk.cancelled = true;
     attempt("cancel", { id: job });
   });
-  await finished(job, (status) => bar.tell(status.done, status.total, "Looking at every picture"));
+  const report = await outcome(job, (status) => bar.tell(status.done, status.total, status.message));
+  if (!report) desk.cancelled = true;
   if (desk.cancelled) return;
-  const report = await call("upload_report", { upload });
   showReport(desk, upload, report);
-  choose(desk, { upload, suggestion: report.suggestion });
-}
-
-/** Wait for a job, telling how far it is; throws its error. */
-export async function finished(id, tell) {
-  for (;;) {
-    const status = await call("job", { id });
-    if (status.state === "failed") throw Object.assign(new Error(status.error), { hint: status.hint });
-    if (status.state === "done" || status.state === "cancelled") return status;
-    tell(status);
-    await new Promise((resolve) => setTimeout(resolve, 250));
-  }
+  const { source: title, count, duplicates_count: copies, suggested: suggestion } = report;
+  choose(desk, { upload: { id: upload, title, count, copies, classes: report.classes.map(({ name }) => name) }, suggestion });
 }
 
 async function startOver(desk, upload) {
@@ -210,19 +205,18 @@ async function startOver(desk, upload) {
 const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
 function showReport(desk, upload, report) {
-  const again = () => startOver(desk, upload);
-  const picture = (label) => thumbnail(upload, label);
   desk.body.replaceChildren(h("div.report", { id: "report" },
-    h("div.report-head",
-      h("div", h("strong.report-count", plural(report.count, "picture")), h("p.muted", sizes(report))),
-      h("button.button.small", { type: "button", id: "start-over", onclick: again }, icon("reset"), "Start over")),
-    h("div.contact-sheet", report.samples.slice(0, SHOWN_SAMPLES).map(picture)),
+    head(desk, plural(report.count, "picture"), sizes(report), () => startOver(desk, upload)),
+    sheet(fileUrl("upload", `${upload}/${report.sheet}`), Math.min(report.count, 60), "Some of your pictures"),
     report.warnings.length > 0 && h("ul.warnings", report.warnings.map((sentence) => h("li", sentence))),
     report.classes.length > 0 && classChips(report.classes),
-    duplicates("exact copy", "exact copies", report.duplicates, picture),
-    duplicates("picture that looks nearly the same", "pictures that look nearly the same", report.near_duplicates, picture),
+    duplicates(upload, report),
     refusals(report)));
 }
+
+const head = (desk, title, about, again) => h("div.report-head",
+  h("div", h("strong.report-count", title), h("p.muted", about)),
+  h("button.button.small", { type: "button", id: "start-over", onclick: again }, icon("reset"), "Start over"));
 
 function sizes({ smallest, median, largest, landscape, portrait, square }) {
   const side = smallest === largest ? `${smallest} px` : `${smallest} to ${largest} px, mostly around ${median}`;
@@ -231,23 +225,38 @@ function sizes({ smallest, median, largest, landscape, portrait, square }) {
   return `${side}; ${shape}`;
 }
 
-function thumbnail(upload, label) {
-  const image = h("img", { src: fileUrl("upload", `${upload}/${encodeURIComponent(label)}`), alt: label, title: label, loading: "lazy", decoding: "async" });
-  image.addEventListener("error", () => image.classList.add("missing"), { once: true });
-  return image;
+/** The cells of an overview, laid out anew: `across` in a row on the page, whatever it was in the file. */
+function sheet(address, count, alt, { across = 10, every = across, most = count } = {}) {
+  const canvas = h("canvas.sheet-canvas", { role: "img", ariaLabel: alt });
+  const image = new Image();
+  image.onload = () => {
+    const columns = Math.min(SHEET_COLUMNS, count);
+    const shown = Math.min(count, most);
+    Object.assign(canvas, { width: Math.min(every, shown) * CELL_PX, height: Math.ceil(shown / every) * CELL_PX });
+    const context = canvas.getContext("2d");
+    for (let cell = 0; cell < shown; cell += 1) {
+      context.drawImage(image, (cell % columns) * STEP_PX, Math.floor(cell / columns) * STEP_PX, CELL_PX - 4, CELL_PX - 4,
+        (cell % every) * CELL_PX + 2, Math.floor(cell / every) * CELL_PX + 2, CELL_PX - 4, CELL_PX - 4);
+    }
+  };
+  image.src = address;
+  return canvas;
 }
 
 const classChips = (classes) => h("div.report-part",
   h("h4", plural(classes.length, "sub-folder")),
   h("div.chips", classes.map(({ name, count }) => h("span.tag", `${name || "not in a folder"} · ${count}`))));
 
-function duplicates(one, many, groups, picture) {
-  if (!groups.length) return null;
-  const extra = groups.reduce((sum, group) => sum + group.length - 1, 0);
-  return h("details.report-part",
-    h("summary", plural(extra, one, many)),
-    h("div.duplicate-groups", groups.slice(0, SHOWN_GROUPS).map((group) => h("div.duplicate-group", group.slice(0, 6).map(picture), group.length > 6 && h("span.muted", `+${group.length - 6}`)))),
-    groups.length > SHOWN_GROUPS && h("p.muted", `and ${groups.length - SHOWN_GROUPS} groups more`));
+function duplicates(upload, report) {
+  const near = report.near_duplicates.reduce((sum, group) => sum + group.length - 1, 0);
+  const pairs = report.duplicate_pairs;
+  if (!pairs.length) return null;
+  const found = [report.duplicates_count && plural(report.duplicates_count, "exact copy", "exact copies"), near && `${plural(near, "picture")} nearly the same`].filter(Boolean);
+  return h("details.report-part", { id: "duplicates" },
+    h("summary", found.join(", ")),
+    h("p.muted", "Each pair side by side."),
+    sheet(fileUrl("upload", `${upload}/${report.duplicate_sheet}`), 2 * pairs.length, "Pairs of pictures that are the same or nearly so", { every: 6 }),
+    h("ul.refusals", pairs.map(([first, second]) => h("li", h("span", `${first} and ${second}`)))));
 }
 
 function refusals({ refused, refused_count: count }) {
@@ -268,26 +277,35 @@ function aboutDataset({ count, resolution, channels, labels }) {
   return parts.join(" · ");
 }
 
-const sheet = (dataset, className) => h(`img.${className}`, { src: fileUrl("sheet", dataset.id), alt: `Some of the pictures of ${dataset.title}`, loading: "lazy" });
+const datasetSheet = (dataset, layout) => sheet(fileUrl("sheet", dataset.id), Math.min(dataset.count, 60), `Some of the pictures of ${dataset.title}`, layout);
 
 function datasetButton(desk, dataset) {
   return h("button.dataset", { type: "button", id: `dataset-${dataset.id}`, onclick: () => showDataset(desk, dataset) },
-    sheet(dataset, "dataset-face"),
+    datasetSheet(dataset, { every: 2, most: 4 }),
     h("span.dataset-text", h("b", dataset.title), h("span.muted", aboutDataset(dataset))));
 }
 
 function showDataset(desk, dataset) {
-  const remove = async () => {
-    if (await attempt("delete_dataset", { id: dataset.id }) === undefined) return;
-    notice(`${dataset.title} is deleted.`, { action: "Undo", onaction: async () => { await attempt("restore_dataset", { id: dataset.id }); showEmpty(desk); } });
-    showEmpty(desk);
-  };
   desk.body.replaceChildren(h("div.report", { id: "report" },
-    h("div.report-head",
-      h("div", h("strong.report-count", dataset.title), h("p.muted", aboutDataset(dataset))),
-      h("button.button.small", { type: "button", id: "start-over", onclick: () => showEmpty(desk) }, icon("reset"), "Start over")),
-    sheet(dataset, "dataset-sheet"),
+    head(desk, dataset.title, aboutDataset(dataset), () => showEmpty(desk)),
+    datasetSheet(dataset),
     dataset.labels.length > 0 && classChips(dataset.labels.map((name, index) => ({ name, count: dataset.counts[index] }))),
-    h("p.muted.small", "These pictures are prepared already. ", h("button.link", { type: "button", onclick: remove }, "Delete them"))));
+    h("p.muted", "They are prepared already. ", h("button.link", { type: "button", onclick: () => confirmDelete(desk, dataset) }, "Delete them"))));
   choose(desk, { dataset: dataset.id });
+}
+
+function confirmDelete(desk, dataset) {
+  const remove = async () => {
+    dialog.close();
+    if (await attempt("delete_dataset", { id: dataset.id })) showEmpty(desk);
+  };
+  const dialog = h("dialog.sheet.mount", { ariaLabel: "Delete these pictures" },
+    h("h2", `Delete ${dataset.title}?`),
+    h("p.muted.sheet-text", "The prepared pictures go for good; your own files stay where they are. A run that learns from them cannot go on."),
+    h("div.toolbar",
+      h("button.button.primary", { type: "button", onclick: remove }, "Delete the pictures"),
+      h("button.button", { type: "button", onclick: () => dialog.close() }, "Keep them")));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
 }

@@ -163,17 +163,30 @@ def _train(namespace: argparse.Namespace) -> int:
         _print_options("--prepare", PrepareSettings)
         _print_options("--set", TrainConfig)
         return 0
+    from studio.services.training_desk import Order
+
     studio = _studio(namespace)
-    run_id = studio.desk.train_here(
-        namespace.pictures,
-        title=namespace.title,
-        minutes=_MINUTES[namespace.time],
+    changes = _pairs(namespace.set, TrainConfig)
+    prepare = {**studio.desk.needs_of(namespace.base), **_pairs(namespace.prepare, PrepareSettings)}
+    order = Order(
+        pictures=_dataset_id(studio, namespace, prepare),
+        minutes=changes.get("minutes", _MINUTES[namespace.time]),
         base=namespace.base,
-        prepare=_pairs(namespace.prepare, PrepareSettings),
-        changes=_pairs(namespace.set, TrainConfig),
-        report=print,
+        title=namespace.title,
+        changes=changes,
     )
+    for reason in studio.desk.plan(order).reasons:
+        print(reason)
+    run_id = studio.jobs.wait(studio.desk.start(order))["result"]
+    print(f"Run {run_id}")
     return _follow(studio, run_id)
+
+
+def _dataset_id(studio: Studio, namespace: argparse.Namespace, prepare: dict[str, Any]) -> str:
+    """The dataset named on the command line: one prepared before, or the pictures made into one."""
+    if (studio.home.datasets / namespace.pictures.name).is_dir() and len(namespace.pictures.parts) == 1:
+        return str(namespace.pictures)
+    return studio.datasets.prepare_here(namespace.pictures, prepare, namespace.title, tell=print).id
 
 
 def _pairs(texts: Sequence[str], kind: type) -> dict[str, Any]:
@@ -370,13 +383,11 @@ def _dataset(namespace: argparse.Namespace) -> None:
     from studio.data.prepare import PrepareSettings
 
     studio = _studio(namespace)
-    info = studio.desk.prepare_here(
-        namespace.pictures,
-        title=namespace.title,
-        changes=_pairs(namespace.prepare, PrepareSettings),
-        look_only=namespace.look,
-        report=print,
-    )
-    if info is not None:
+    changes = _pairs(namespace.prepare, PrepareSettings)
+    if namespace.look:
+        _, settings = studio.datasets.look(namespace.pictures, changes, tell=print)
+        print(f"Suggested: {settings.resolution} px, {settings.fit}, {settings.colour}")
+    else:
+        info = studio.datasets.prepare_here(namespace.pictures, changes, namespace.title, tell=print)
         print(studio.datasets.folder(info.id))
     studio.close()

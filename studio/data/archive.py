@@ -124,10 +124,9 @@ class Archive:
         return b"".join(parts)
 
     def _count(self, size: int) -> None:
-        # Twice the limit: a picture is read to be judged, and again to be prepared.
         with self._lock:
             self._read_bytes += size
-            if self._read_bytes > 2 * self.limits.total_bytes:
+            if self._read_bytes > self.limits.total_bytes:
                 raise _too_big(self.limits)
 
     def _check_whole(self, infos: list[zipfile.ZipInfo]) -> None:

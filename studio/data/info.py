@@ -1,4 +1,4 @@
-"""What a prepared dataset says of itself, and the files of its folder: pixels.npy, labels.npy where there are classes."""
+"""What a prepared dataset says of itself, and the arrays in its folder."""
 
 from __future__ import annotations
 

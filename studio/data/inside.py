@@ -1,8 +1,7 @@
 """What runs inside the glovebox: a child process that opens pictures and answers with plain facts and pixels.
 
 It is started by `glovebox` with an empty environment, reads requests from its standard input and answers on its
-standard output. Both are frames: the lengths of a JSON header and of a payload (two unsigned 32-bit numbers), big-endian;
-then header and payload.
+standard output. A frame is the lengths of a JSON header and a payload (unsigned 32-bit, big-endian), then both.
 """
 
 from __future__ import annotations

@@ -11,15 +11,15 @@ import functools
 import importlib
 import importlib.util
 import io
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image
 
-from studio.data.sniff import what_it_is
+from studio.data.modes import DECODER_ERRORS, to_plain
+from studio.data.sniff import SNIFFED_BYTES, what_it_is
 from studio.errors import BadInput
 
 KINDS = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF and, where it is installed, HEIC"
@@ -29,9 +29,6 @@ MIN_SIDE_PX = 8
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 
 _PLUGINS = ("Png", "Jpeg", "Mpo", "WebP", "Gif", "Bmp", "Tiff", "Avif")
-_MAX_PROFILE_BYTES = 4_000_000
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, AttributeError,
-                   RuntimeError, OverflowError, ZeroDivisionError, struct.error, zlib.error)  # fmt: skip
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
@@ -72,20 +69,21 @@ def read_picture(source: Path | bytes, *, at_least_px: int | None = None) -> Ope
     Raises:
         BadInput: a sentence that says what the file is instead, or what is wrong with it.
     """
-    content = _content(source)
-    if not content:
-        raise BadInput("This file is empty.", "Copy it again from where it came.")
-    with warnings.catch_warnings():
+    with _stream(source) as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
+        start = stream.read(SNIFFED_BYTES)
+        if not start:
+            raise BadInput("This file is empty.", "Copy it again from where it came.")
+        stream.seek(0)
         try:
-            return _decode(content, at_least_px)
+            return _decode(stream, at_least_px)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise _too_large() from None
         except MemoryError:
             raise BadInput("This picture needs more memory than there is.", "Make it smaller first.") from None
-        except _DECODER_ERRORS:
-            raise what_it_is(content) or _broken() from None
+        except DECODER_ERRORS:
+            raise what_it_is(start) or _broken() from None
 
 
 @functools.cache
@@ -98,119 +96,53 @@ def register_formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _content(source: Path | bytes) -> bytes:
+def _stream(source: Path | bytes) -> BinaryIO:
     if isinstance(source, bytes):
-        return source
+        return io.BytesIO(source)
     try:
         if source.stat().st_size > MAX_PICTURE_BYTES:
             raise BadInput(f"This file is larger than {MAX_PICTURE_BYTES // 1_000_000} MB.", "Make it smaller first.")
-        return source.read_bytes()
+        return open(source, "rb")
     except OSError as error:
         raise BadInput("This file cannot be read.", error.strerror or "") from error
 
 
-def _decode(content: bytes, at_least_px: int | None) -> Opened:
-    with Image.open(io.BytesIO(content), formats=register_formats()) as image:
+def _decode(stream: BinaryIO, at_least_px: int | None) -> Opened:
+    with Image.open(stream, formats=register_formats()) as image:
         if image.width * image.height > MAX_PIXELS:
             raise _too_large(image.size)
         if min(image.size) < MIN_SIDE_PX:
             raise BadInput(f"This picture is tiny ({image.width} x {image.height} pixels).",
                            f"Pictures need {MIN_SIDE_PX} pixels on each side.")  # fmt: skip
         full, kind = image.size, image.format or ""
-        if at_least_px is not None and (factor := min(full) // at_least_px) > 1:
+        if (factor := _factor(image, at_least_px)) > 1:
             image.draft(None, (full[0] // factor, full[1] // factor))
         try:
             image.load()
-        except _DECODER_ERRORS as error:
+        except DECODER_ERRORS as error:
             raise _broken() from error
         turn = _orientation(image)
-        upright = _turned(_reduced(_plain(image, at_least_px), at_least_px), turn)
-        swapped = turn >= 5 or (image.size != full and image.size == full[::-1])
-    width, height = full[::-1] if swapped else full
+        turned_by_pillow = image.size != full and image.size == full[::-1]
+        upright = _turned(to_plain(image, _factor(image, at_least_px)), turn)
+    width, height = full[::-1] if turn >= 5 or turned_by_pillow else full
     return Opened(image=upright, width=width, height=height, kind=kind)
+
+
+def _factor(image: Image.Image, at_least_px: int | None) -> int:
+    return 1 if at_least_px is None else max(1, min(image.size) // at_least_px)
 
 
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none or it is nonsense. (Pillow turns TIFF by itself.)"""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _DECODER_ERRORS:
+    except DECODER_ERRORS:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
-
-
-def _reduced(image: Image.Image, at_least_px: int | None) -> Image.Image:
-    factor = 1 if at_least_px is None else min(image.size) // at_least_px
-    return image.reduce(factor) if factor > 1 else image
-
-
-def _plain(image: Image.Image, at_least_px: int | None) -> Image.Image:
-    """Any of Pillow's modes as L, RGB or RGBA; 16 and 32 bits are scaled to 8, never clipped."""
-    profile = image.info.get("icc_profile")
-    if image.mode in ("1", "L") and "transparency" not in image.info:
-        return image.convert("L")
-    if image.mode.startswith(("I", "F")):
-        return _eight_bits(image)
-    if "transparency" in image.info or image.mode in ("LA", "PA", "RGBA", "La", "RGBa"):
-        return _without_needless_alpha(_in_srgb(_reduced(_with_alpha(image), at_least_px), profile))
-    if image.mode not in ("RGB", "CMYK"):
-        image = image.convert("RGB")
-    return _in_srgb(_reduced(image, at_least_px), profile).convert("RGB")
-
-
-def _with_alpha(image: Image.Image) -> Image.Image:
-    return image if image.mode == "RGBA" else image.convert("RGBA")
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit and 32-bit grey as L: 65535 becomes 255; other ranges are stretched from their least to their greatest."""
-    low, high = 0.0, 65535.0
-    whole = image if image.mode in ("I", "F") else image.convert("I")
-    if not image.mode.startswith("I;16"):
-        least, greatest = _extrema(whole)
-        if image.mode == "F" and least >= 0 and greatest <= 1:
-            high = 1.0
-        elif not (least >= 0 and 255 < greatest <= 65535 and image.mode == "I"):
-            low, high = least, max(greatest, least + 1e-12)
-    scale = 255.0 / (high - low)
-    return whole.convert("F").point(lambda value: value * scale + (0.5 - low * scale)).convert("L")
-
-
-def _extrema(image: Image.Image) -> tuple[float, float]:
-    least, greatest = image.getextrema()
-    if not isinstance(least, (int, float)) or not isinstance(greatest, (int, float)):
-        raise ValueError("one band was expected")
-    if not (least <= greatest and abs(least) < 1e30 and abs(greatest) < 1e30):
-        raise BadInput("This picture holds numbers that are no brightness.", "Save it again as PNG.")
-    return float(least), float(greatest)
-
-
-def _without_needless_alpha(image: Image.Image) -> Image.Image:
-    return image.convert("RGB") if image.getchannel("A").getextrema() == (255, 255) else image
-
-
-def _in_srgb(image: Image.Image, profile: object) -> Image.Image:
-    """Colours as sRGB where the file embeds a profile of another kind; a profile that cannot be used is ignored."""
-    if not isinstance(profile, bytes) or not 128 <= len(profile) <= _MAX_PROFILE_BYTES or b"sRGB" in profile[:1024]:
-        return image
-    if profile[16:20] != {"CMYK": b"CMYK"}.get(image.mode, b"RGB "):
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        mode = "RGBA" if image.mode == "RGBA" else "RGB"
-        if mode == "RGBA":
-            colours = ImageCms.profileToProfile(image.convert("RGB"), source, ImageCms.createProfile("sRGB"))
-            if colours is not None:
-                colours.putalpha(image.getchannel("A"))
-        else:
-            colours = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, *_DECODER_ERRORS):
-        return image
-    return image if colours is None else colours
 
 
 def _too_large(size: tuple[int, int] | None = None) -> BadInput:

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import IO
 
 import numpy as np
 
+from studio.data.archive import ArchiveLimits
 from studio.data.glovebox import Glovebox
 from studio.data.info import (
     INFO_FILE,
@@ -28,6 +29,7 @@ from studio.data.info import (
     read_info,
     write_info_text,
 )
+from studio.data.inside import Reply
 from studio.data.progress import Cancel, Progress, never, silent
 from studio.data.scan import FEWEST, Picture, ScanReport
 from studio.data.sheets import SHEET_PICTURES, cell, contact_sheet, spread
@@ -93,7 +95,7 @@ class PrepareSettings(Checked):
 
 
 def suggest(report: ScanReport) -> PrepareSettings:
-    """Settings that suit an upload: the nearest resolution up to 256, grey or transparent only where most pictures are."""
+    """Settings that suit an upload: the nearest resolution up to 256, grey or clear only where most pictures are."""
     total = len(report.pictures)
     offered = [size for size in RESOLUTIONS if size <= _LARGEST_SUGGESTED]
     resolution = min(offered, key=lambda size: abs(np.log2(size / report.median)))
@@ -117,6 +119,7 @@ def prepare(
     progress: Progress = silent,
     *,
     cancelled: Cancel = never,
+    limits: ArchiveLimits | None = None,
     hands: int = 2,
 ) -> DatasetInfo:
     """Write the dataset folder `into`; it appears complete or not at all. Its name becomes the dataset's id.
@@ -135,7 +138,10 @@ def prepare(
     try:
         temporary.mkdir()
         writer = _Writer(temporary, settings, len(pictures))
-        writer.write(pictures, classes, progress, cancelled, hands)
+        with Reader(limits) as reader, Glovebox(hands) as glovebox:
+            task = {"task": "square", "square": to_json(settings.square)}
+            requests = (reader.request(picture.place, task) for picture in pictures)
+            writer.write(pictures, classes, glovebox.map(requests, cancelled), progress)
         info = _describe(report, settings, writer, classes, title or settings.title or report.source, into.name)
         _complete(temporary, info)
         put_in_place(temporary, into)
@@ -175,11 +181,12 @@ class _Writer:
         self.digest = hashlib.sha256()
 
     def write(
-        self, pictures: list[Picture], classes: tuple[str, ...], progress: Progress, cancelled: Cancel, hands: int
+        self, pictures: list[Picture], classes: tuple[str, ...], answers: Iterator[Reply | BadInput], progress: Progress
     ) -> None:
+        """Write the answer for each picture in turn, then the class of each, and digest both."""
         with open(self.folder / PIXELS_FILE, "wb") as file:
             file.write(self._header(self.expected))
-            self._write_rows(file, pictures, progress, cancelled, hands)
+            self._write_rows(file, pictures, answers, progress)
             if len(self.used) < FEWEST:
                 raise BadInput(f"Only {len(self.used)} pictures could still be opened.", "Upload them again.")
             file.seek(0)
@@ -196,19 +203,15 @@ class _Writer:
         self.digest.update(json.dumps(meaning, sort_keys=True).encode())
 
     def _write_rows(
-        self, file: IO[bytes], pictures: list[Picture], progress: Progress, cancelled: Cancel, hands: int
+        self, file: IO[bytes], pictures: list[Picture], answers: Iterator[Reply | BadInput], progress: Progress
     ) -> None:
-        task = {"task": "square", "square": to_json(self.settings.square)}
         progress(0, len(pictures))
-        with Reader() as reader, Glovebox(hands) as glovebox:
-            requests = (reader.request(picture.place, task) for picture in pictures)
-            answers = glovebox.map(requests, cancelled)
-            for done, (picture, answer) in enumerate(zip(pictures, answers, strict=True), start=1):
-                if isinstance(answer, BadInput):
-                    self.refused.append(Refusal(file=picture.place.label, reason=str(answer)))
-                else:
-                    self._write_row(file, picture, answer[1])
-                progress(done, len(pictures))
+        for done, (picture, answer) in enumerate(zip(pictures, answers, strict=True), start=1):
+            if isinstance(answer, BadInput):
+                self.refused.append(Refusal(file=picture.place.label, reason=str(answer)))
+            else:
+                self._write_row(file, picture, answer[1])
+            progress(done, len(pictures))
 
     def _write_row(self, file: IO[bytes], picture: Picture, pixels: bytes) -> None:
         if len(pixels) != self.settings.square.bytes:

@@ -33,6 +33,7 @@ _SIGNATURES: tuple[tuple[bytes, int, str, str], ...] = (
     (b"MZ", 0, "a program", "Leave it out."),
     (b"\x7fELF", 0, "a program", "Leave it out."),
 )
+SNIFFED_BYTES = 1024
 _PICTURE_STARTS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"BM", b"II*\x00", b"MM\x00*")
 _SVG = re.compile(rb"<svg[\s>]", re.IGNORECASE)
 _PAGE = re.compile(rb"<(!doctype html|html|head|body)[\s>]", re.IGNORECASE)
@@ -40,7 +41,7 @@ _PAGE = re.compile(rb"<(!doctype html|html|head|body)[\s>]", re.IGNORECASE)
 
 def what_it_is(content: bytes) -> BadInput | None:
     """The refusal of a file that is no picture, by its first bytes; None if it starts like a picture that we read."""
-    start = content[:1024]
+    start = content[:SNIFFED_BYTES]
     if start.startswith(_PICTURE_STARTS) or start[8:12] == b"WEBP" or start[4:12] in (b"ftypavif", b"ftypavis"):
         return None
     for signature, offset, name, hint in _SIGNATURES:
@@ -59,7 +60,7 @@ def what_it_is(content: bytes) -> BadInput | None:
 
 def _is_text(start: bytes) -> bool:
     try:
-        text = start.decode("utf-8", errors="strict" if len(start) < 1024 else "ignore")
+        text = start.decode("utf-8", errors="strict" if len(start) < SNIFFED_BYTES else "ignore")
     except UnicodeDecodeError:
         return False
     return "\x00" not in text and sum(c.isprintable() or c.isspace() for c in text) >= 0.97 * len(text)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from studio.errors import BadInput
 from studio.families.base import NetworkSettings, Noise
-from studio.ops import layers, resample
+from studio.ops import layers, packed, resample
 from studio.options import option
 
 
@@ -30,10 +30,10 @@ class StyleGAN2Settings(NetworkSettings):
     z_dim: int = option(512, help="Width of the latent that seeds are turned into.", low=1, high=4096)
     w_dim: int = option(512, help="Width of a style vector.", low=1, high=4096)
     mapping_layers: int = option(8, help="Layers between latent and style.", low=1, high=16)
-    channel_base: int = option(16384, help="Channels times resolution: more is richer and slower.", low=16, high=262_144)
+    channel_base: int = option(16384, help="Channels times resolution: more is richer.", low=16, high=262_144)
     channel_max: int = option(512, help="The most channels at any resolution.", low=1, high=4096)
     conv_clamp: float = option(0.0, help="Limit of the activations; 0 for none.", low=0, high=1e6, advanced=True)
-    mbstd_group_size: int = option(4, help="Pictures the critic compares with each other.", low=1, high=64, advanced=True)
+    mbstd_group_size: int = option(4, help="Pictures the critic compares at a time.", low=1, high=64, advanced=True)
     discriminator_mapping_layers: int = option(
         8, help="Layers that the critic reads a class with.", low=1, high=16, advanced=True
     )
@@ -79,17 +79,16 @@ class Mapping(nn.Module):
             self.embed = Linear(classes, w_dim)
         width = z_dim + (w_dim if classes else 0)
         for place in range(depth):
-            self.add_module(f"fc{place}", Linear(width if place == 0 else w_dim, w_dim, rate=self.RATE, gain=layers.GAIN))
+            self.add_module(f"fc{place}", Linear(width, w_dim, rate=self.RATE, gain=layers.GAIN))
+            width = w_dim
         if averaged:
             self.register_buffer("w_avg", torch.zeros(w_dim))
 
-    def forward(self, z: Tensor | None, label: Tensor | None, count: int) -> Tensor:
-        """z [n, z_dim] or None, label [n, classes] or None (no class preferred) -> w [n, w_dim], float32."""
-        parts = [] if z is None else [layers.normalise(z.float())]
+    def forward(self, z: Tensor, label: Tensor | None) -> Tensor:
+        """z [n, z_dim], label [n, classes] or None (no class preferred) -> w [n, w_dim], float32."""
+        parts = [layers.normalise(z.float())] if self.z_dim else []
         if self.classes:
-            if label is None:
-                label = self.embed.weight.new_full((count, self.classes), 1 / self.classes)
-            parts.append(layers.normalise(self.embed(label.float())))
+            parts.append(layers.normalise(self.embed(layers.label_rows(label, z, self.classes))))
         hidden = torch.cat(parts, dim=1)
         for place in range(self.depth):
             hidden = layers.activate(self.get_submodule(f"fc{place}")(hidden))
@@ -123,12 +122,8 @@ class ModulatedLayer(nn.Module):
     def fold(self, dtype: torch.dtype) -> None:
         """Compute once what the weights alone decide, and keep them as `dtype`. Only for play."""
         self.squares = self._squares()
-        weight = self.weight.to(dtype)
-        if self.up:  # as the transposed convolution reads it, which saves a copy for each picture
-            weight = weight.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1)
-        else:
-            weight = weight.contiguous(memory_format=torch.channels_last)
-        self.weight = _constant(weight)
+        size = self.resolution // 2 if self.up else self.resolution
+        self.weight = _constant(packed.pack(self.weight.to(dtype), up=self.up, size=size))
 
     def modulate(self, style: Tensor) -> Modulation:
         """The scales that style [n, w_dim] asks for, float32."""
@@ -138,7 +133,8 @@ class ModulatedLayer(nn.Module):
 
     def forward(self, images: Tensor, modulation: Modulation, noise: Tensor | None) -> Tensor:
         images = layers.scale_channels(images, modulation.inputs)
-        images = resample.convolve_up(images, self.weight) if self.up else F.conv2d(images, self.weight, padding=1)
+        convolve = resample.convolve_up if self.up else packed.convolve
+        images = convolve(images, self.weight)
         if noise is not None:
             noise = noise * (self.noise_strength * layers.GAIN)
         return layers.finish(images, cast(Tensor, modulation.outputs), self.bias * layers.GAIN, noise, self.clamp)
@@ -202,7 +198,7 @@ class Synthesis(nn.Module):
         return [cast(SynthesisBlock, self.get_submodule(f"b{resolution}")) for resolution in self.resolutions]
 
     def readers(self) -> Iterator[tuple[int, ModulatedLayer | ToRGB]]:
-        """Every layer that reads a style, with the index of that style. A ToRGB shares its style with the next conv0."""
+        """Every layer that reads a style, after that style's index. A ToRGB shares its style with the next conv0."""
         index = 0
         for block in self.blocks:
             for layer in block.styled:
@@ -244,7 +240,7 @@ class Generator(nn.Module):
     def map_w(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         """z [n, z_dim], label [n, classes] -> w [n, w_dim], neither truncated nor repeated for the layers."""
         with layers.full_precision(z):
-            return cast(Tensor, self.mapping(z, label, z.shape[0]))
+            return cast(Tensor, self.mapping(z, label))
 
     def map(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
         """z [n, z_dim], label [n, classes] -> styles [n, num_styles, w_dim]: w' = w_avg + truncation (w - w_avg)."""
@@ -298,8 +294,10 @@ def _constant(values: Tensor) -> nn.Parameter:
 class Convolution(nn.Module):
     """Equalised convolution of the discriminator, k x k, with leaky ReLU where it has a bias."""
 
-    def __init__(self, inputs: int, outputs: int, size: int, *, down: bool = False, bias: bool = True,
-                 gain: float = 1.0, clamp: float = 0.0) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, size: int, *,
+        down: bool = False, bias: bool = True, gain: float = 1.0, clamp: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.down, self.gain, self.clamp = down, gain * (layers.GAIN if bias else 1), clamp * gain
         self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
@@ -380,5 +378,5 @@ class Discriminator(nn.Module):
         if not self.settings.classes:
             return cast(Tensor, logits)
         with layers.full_precision(images):
-            classes = self.mapping(None, label, images.shape[0])
+            classes = self.mapping(logits[:, :0], label)
         return cast(Tensor, (logits * classes).sum(dim=1, keepdim=True) / math.sqrt(classes.shape[1]))

@@ -44,7 +44,7 @@ class Edit(Checked):
     """A walk along a named direction, on some layers."""
 
     direction: str
-    amount: float = option(0.0, help="How far to go; 1 is one standard deviation.", low=-100, high=100, unit="σ")  # noqa: RUF001
+    amount: float = option(0.0, help="How far to go; 1 is one standard deviation.", low=-100, high=100, unit="σ")
     first_layer: int = option(0, help="The first layer that is changed.", low=0, high=_MOST_LAYERS)
     last_layer: int | None = option(None, help="The last layer that is changed; none: all.", low=0, high=_MOST_LAYERS)
 

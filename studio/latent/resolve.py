@@ -136,7 +136,7 @@ def _z(point: Point, generator: Generator) -> Tensor:
         return seeds.latents([point.seeds[0].seed], generator.z_dim)[0]
     drawn = seeds.latents([seed.seed for seed in point.seeds], generator.z_dim).double()
     weights = torch.tensor([seed.weight for seed in point.seeds], dtype=torch.float64)
-    return ((weights / weights.norm()) @ drawn).float()
+    return torch.matmul(weights / torch.linalg.vector_norm(weights), drawn).float()
 
 
 def _conditions(point: Point, generator: Generator) -> tuple[Tensor | None, float]:

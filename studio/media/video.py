@@ -128,8 +128,17 @@ def write_webp(
         method=2,
         xmp=xmp_packet(mark or Mark()),
     )
-    write_file(path, buffer.getvalue())
+    data = buffer.getvalue()
+    write_file(path, _with_alpha_flag(data) if pictures[0].mode == "RGBA" else data)
     return True
+
+
+def _with_alpha_flag(data: bytes) -> bytes:
+    """Set "has transparency" in the extended header (chunk VP8X, first of its flags). The encoder forgets it when it
+    cuts every frame down to an opaque part of the canvas, and readers then show black where nothing is."""
+    if data[12:16] != b"VP8X":
+        return data
+    return data[:20] + bytes([data[20] | 0x10]) + data[21:]
 
 
 def _enlarged(frames: Iterable[Array], size_px: int) -> Iterator[Array]:

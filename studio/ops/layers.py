@@ -1,4 +1,4 @@
-"""The arithmetic of StyleGAN2 (Karras et al. 2020) as pure functions. Weights, styles and noise come in as arguments."""
+"""The arithmetic of StyleGAN2 (Karras et al. 2020) as pure functions: weights, styles and noise come in."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ _EPSILON = 1e-8
 def full_precision(like: Tensor) -> torch.autocast:
     """A context in which autocast leaves float32 alone: for styles, demodulation and logits."""
     return torch.autocast(like.device.type, enabled=False)
+
+
+def label_rows(label: Tensor | None, like: Tensor, classes: int) -> Tensor:
+    """The label [n, classes] as float32, or for None uniform rows that prefer no class, one for each row of `like`."""
+    if label is not None:
+        return label.float()
+    return torch.full((like.shape[0], classes), 1 / max(classes, 1), device=like.device)
 
 
 def normalise(latents: Tensor) -> Tensor:
@@ -81,15 +88,15 @@ def finish(images: Tensor, scales: Tensor, bias: Tensor, noise: Tensor | None, c
 
 
 def to_rgb(images: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
-    """1x1 convolution of [n, i, h, w] with weight [c, i, 1, 1] scaled by styles [n, i], as one matrix product a picture.
+    """1x1 convolution of [n, i, h, w] with weight [c, i, 1, 1] scaled by styles [n, i], as a matrix product.
 
     The few output channels make weights of their own for each picture cheaper than scaled copies of the features.
     """
-    count, _, height, width = images.shape
+    height, width = images.shape[2:]
     scaled = weight[:, :, 0, 0] * styles[:, None]
     pixels = images.permute(0, 2, 3, 1).flatten(1, 2)
     picture = torch.bmm(pixels, scaled.transpose(1, 2).to(pixels.dtype))
-    return picture.unflatten(1, (height, width)).permute(0, 3, 1, 2)
+    return picture.reshape(-1, height, width, weight.shape[0]).permute(0, 3, 1, 2)
 
 
 def minibatch_deviation(images: Tensor, group_size: int) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from studio.ops import packed
 
 _TAPS = (1.0, 3.0, 3.0, 1.0)
 
@@ -26,13 +27,12 @@ def downsample(images: Tensor) -> Tensor:
 
 
 def convolve_up(images: Tensor, weight: Tensor) -> Tensor:
-    """[n, i, h, w] -> [n, o, 2h, 2w]: transposed convolution of stride 2 with weight [o, i, 3, 3], filter with gain 4."""
-    doubled = F.conv_transpose2d(images, weight.transpose(0, 1), stride=2)
-    return cast(Tensor, _Blur.apply(doubled, 1, 4.0))
+    """[n, i, h, w] -> [n, o, 2h, 2w]: transposed convolution by weight [o, i, 3, 3] of stride 2, filter of gain 4."""
+    return cast(Tensor, _Blur.apply(packed.convolve_transposed(images, weight), 1, 4.0))
 
 
-def convolve_down(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """[n, i, h, w], even sizes -> [n, o, h/2, w/2]: the filter, then convolution of stride 2 with weight [o, i, 3, 3]."""
+def convolve_down(images: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """[n, i, h, w], even sizes -> [n, o, h/2, w/2]: the filter, then convolution by weight [o, i, 3, 3] of stride 2."""
     return F.conv2d(cast(Tensor, _Blur.apply(images, 2, 1.0)), weight, bias, stride=2)
 
 

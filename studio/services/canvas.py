@@ -67,13 +67,13 @@ class Canvas:
 
 def encode_frame(stamp: int, picture: np.ndarray) -> bytes:
     """Header and picture of a uint8 [h, w, c] array with 1, 3 or 4 channels."""
-    from studio.media.stills import to_jpeg, to_rgba, to_webp
+    from studio.media import stills
 
     height, width, channels = picture.shape
     if height * width <= _RAW_PIXELS:
-        kind, data = _RAW, to_rgba(picture).tobytes()
+        kind, data = _RAW, stills.picture(picture).convert("RGBA").tobytes()
     elif channels == 4:
-        kind, data = _WEBP, to_webp(picture, quality=85)
+        kind, data = _WEBP, stills.to_webp(picture, quality=85)
     else:
-        kind, data = _JPEG, to_jpeg(picture, quality=88)
+        kind, data = _JPEG, stills.to_jpeg(picture, quality=88)
     return struct.pack("<IBBHHH", stamp, kind, 0, width, height, 0) + data

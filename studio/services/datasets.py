@@ -10,11 +10,12 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,7 +58,7 @@ class UploadLimits:
 
     files: int = 100_000
     bytes: int = 4_000_000_000
-    archive: ArchiveLimits = ArchiveLimits()
+    archive: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,11 +93,18 @@ class _Upload:
         return self.folder / "became"
 
     def arrived(self) -> list[_Arrived]:
-        """The manifest; a last line that a crash cut short is left out."""
+        """The manifest, without a last line that is not complete (yet)."""
         if not self.manifest.exists():
             return []
         lines = self.manifest.read_text("utf-8").split("\n")[:-1]
-        return [from_json(_Arrived, json.loads(line)) for line in lines if line]
+        return [from_json(_Arrived, json.loads(line)) for line in lines]
+
+    def mend(self) -> None:
+        """Cut off a last line that a crash left incomplete; its file was never acknowledged."""
+        if self.manifest.exists():
+            content = self.manifest.read_bytes()
+            if not content.endswith(b"\n"):
+                os.truncate(self.manifest, content.rfind(b"\n") + 1)
 
 
 class Datasets:
@@ -153,7 +161,7 @@ class Datasets:
             self._uploads.pop(upload_id, None)
         _delete_folder(upload.folder)
 
-    def sweep_uploads(self, older_than_days: float = 7.0) -> list[str]:
+    def sweep_uploads(self, older_than_days: float = 7.0) -> tuple[str, ...]:
         """Delete uploads that became a dataset that still exists, and empty ones, if they are old; returns their ids.
 
         Pictures that never became a dataset are kept until the artist deletes them.
@@ -165,7 +173,7 @@ class Datasets:
             if folder.stat().st_mtime < newest and (not upload.files or self._is_a_dataset(upload)):
                 self.forget_upload(folder.name)
                 swept.append(folder.name)
-        return swept
+        return tuple(swept)
 
     # Scanning and preparing
 
@@ -181,9 +189,9 @@ class Datasets:
             named = [Named(path=files / one.file, label=one.label) for one in upload.arrived()]
             report = scan(named, progress=progress, cancelled=cancelled, limits=self.limits.archive,
                           name=_source_name(named))  # fmt: skip
-            write_file(upload.folder / SHEET_FILE, upload_sheet(report, cancelled))
+            write_file(upload.folder / SHEET_FILE, upload_sheet(report, cancelled, self.limits.archive))
             if duplicate_pairs(report):
-                write_file(upload.folder / DUPLICATES_FILE, duplicate_sheet(report, cancelled))
+                write_file(upload.folder / DUPLICATES_FILE, duplicate_sheet(report, cancelled, self.limits.archive))
             write_file(upload.report, json.dumps(to_json(report)))
         return {"upload_id": upload_id, **summary(report)}
 
@@ -205,10 +213,36 @@ class Datasets:
             report = _read_report(upload)
             shown = title or settings.title or report.source
             into = self.home.datasets / new_id(shown)
-            info = prepare(report, settings, into, shown, progress, cancelled=cancelled)
+            info = prepare(report, settings, into, shown, progress, cancelled=cancelled, limits=self.limits.archive)
             with open(upload.became, "a", encoding="utf-8") as file:
                 file.write(f"{info.id}\n")
         return info
+
+    def prepare_here(
+        self, source: Path, changes: Mapping[str, Any], title: str = "", *, tell: Callable[[str], None]
+    ) -> DatasetInfo:
+        """Make a dataset of a folder or a zip where it lies, as the command line does; `tell` hears what was found.
+
+        Raises:
+            BadInput: no pictures, too few, or settings that do not fit them. NoSpace.
+        """
+        report, settings = self.look(source, changes, tell=tell)
+        shown = title or settings.title or report.source
+        info = prepare(report, settings, self.home.datasets / new_id(shown), shown)
+        tell(f"Prepared {info.count:,} pictures at {info.resolution} px.")
+        return info
+
+    def look(
+        self, source: Path, changes: Mapping[str, Any], *, tell: Callable[[str], None]
+    ) -> tuple[ScanReport, PrepareSettings]:
+        """Judge a folder or a zip where it lies; the report, and the suggested settings with `changes`."""
+        report = scan(source, limits=self.limits.archive)
+        tell(f"{len(report.pictures):,} pictures, {report.smallest} to {report.largest} px (shorter side).")
+        for refusal in report.refused:
+            tell(f"  left out: {refusal.file}: {refusal.reason}")
+        for warning in report.warnings:
+            tell(warning)
+        return report, replace(suggest(report), **changes)
 
     def start_scan(self, upload_id: str) -> str:
         """`scan` in the background; returns the id of its job, whose result is the report."""
@@ -333,6 +367,7 @@ class Datasets:
         with self._lock:
             if upload_id not in self._uploads:
                 upload = _Upload(folder=folder)
+                upload.mend()
                 arrived = upload.arrived()
                 upload.files, upload.bytes = len(arrived), sum(one.bytes for one in arrived)
                 self._uploads[upload_id] = upload
@@ -368,7 +403,7 @@ class Datasets:
         require_space(upload.folder, size + _SPARE_BYTES)
         with upload.lock:
             if upload.bytes + size > self.limits.bytes:
-                raise BadInput(f"This is more than {self.limits.bytes / 1e9:g} GB.", "Choose fewer or smaller pictures.")
+                raise BadInput(f"This is more than {self.limits.bytes / 1e9:g} GB.", "Choose fewer pictures.")
             upload.bytes += size
 
     def _is_a_dataset(self, upload: _Upload) -> bool:
@@ -439,7 +474,7 @@ def _chunks(content: Content) -> Iterator[bytes]:
     elif isinstance(content, Iterable) and not hasattr(content, "read"):
         yield from content
     else:
-        while chunk := content.read(_CHUNK_BYTES):  # type: ignore[union-attr]
+        while chunk := content.read(_CHUNK_BYTES):
             yield chunk
 
 

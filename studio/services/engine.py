@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from studio.errors import StudioError
 from studio.latent.point import Point, Scene
+from studio.options import to_json
+from studio.weights.card import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,17 +43,14 @@ class Player:
     quick: Generator
     size_bytes: int
     directions: dict[str, Direction] | None = None
-    noise: tuple[int | None, Noise | None] = (None, None)
+    noise: tuple[int | None, Noise | None] | None = None
 
-    def noise_of(self, seed: int | None) -> Noise | None:
-        """The noise pictures of `seed`: None is the model's own, -1 is none at all. The last ones are kept."""
-        from studio.ops import seeds
+    def noise_of(self, point: Point) -> Noise | None:
+        """The noise pictures of a point; the last ones are kept, as they cost more than a small picture."""
+        from studio.latent.resolve import resolve_noise
 
-        if seed == -1:
-            return None
-        if self.noise[1] is None or self.noise[0] != seed:
-            drawn = self.exact.constant_noise() if seed is None else seeds.noise(seed, self.exact.noise_sizes)
-            self.noise = (seed, drawn)
+        if self.noise is None or self.noise[0] != point.noise_seed:
+            self.noise = (point.noise_seed, resolve_noise(point, self.exact))
         return self.noise[1]
 
 
@@ -121,13 +120,20 @@ class Engine:
         from studio.ops.images import to_uint8
 
         player = self.player(model_id)
-        edited = any(point.edited for point in points)
-        directions = self.directions(model_id) if edited else {}
+        directions = self.directions(model_id) if any(point.edited for point in points) else {}
         with torch.inference_mode():
             styles = resolve_many(points, player.exact, directions)
-            noise = player.noise_of(points[0].noise_seed)
+            noise = player.noise_of(points[0])
             pictures = (player.exact if exact else player.quick).synthesize(styles, noise)
             return to_uint8(pictures).numpy()
+
+    def sheet(self, model_id: str, points: Sequence[Point], size_px: int) -> bytes:
+        """Small pictures of many points of one model, `size_px` wide, side by side in one PNG."""
+        from studio.media.sheets import grid
+        from studio.media.stills import enlarge, to_png
+
+        pictures = [enlarge(picture, size_px) for picture in self.frames(model_id, points)]
+        return to_png(grid(pictures, columns=len(pictures), gap=0), None)
 
     # ── models ──
 
@@ -138,6 +144,20 @@ class Engine:
             self._make_room()
         self._players.move_to_end(model_id)
         return self._players[model_id]
+
+    def card(self, model_id: str) -> ModelCard:
+        """The card of a model, loading it if need be."""
+        return self.player(model_id).card
+
+    def describe(self, model_id: str) -> dict[str, Any]:
+        """What can be done with a model: its card, how many styles, whether it takes noise."""
+        player = self.player(model_id)
+        return {
+            "id": model_id,
+            "card": to_json(player.card),
+            "num_styles": player.exact.num_styles,
+            "has_noise": bool(player.exact.noise_sizes),
+        }
 
     def _load(self, model_id: str) -> Player:
         import torch
@@ -165,7 +185,7 @@ class Engine:
 
         player = self.player(model_id)
         if player.directions is None:
-            kept = self._cache / f"directions-{player.card.files.get('model.safetensors', model_id)[:32]}.safetensors"
+            kept = self._cache / f"directions-{player.card.files.get(WEIGHTS_FILE, model_id)[:32]}.safetensors"
             player.directions = directions.find_or_load(player.exact, kept)
         return player.directions
 

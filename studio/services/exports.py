@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,35 +41,48 @@ class Exports:
 
     def start(self, owner: str, model: str, timeline: Timeline, settings: FilmSettings) -> str:
         """Begin a film; returns the id of its job, whose result is the name of the file."""
-        count = max(1, round(timeline.duration * settings.fps))
+        count = timeline.count_frames(settings.fps)
         if count > _MOST_FRAMES:
             raise BadInput(f"This film would have {count:,} pictures.", "Make the walk shorter, or take fewer a second.")
         name = f"{new_id('walk')}.{settings.format}"
         self._owners[name] = owner
-        return self._jobs.start(lambda job: self.render(job, model, timeline, settings, self._folder / name), owner=owner)
 
-    def render(self, job: Job, model: str, timeline: Timeline, settings: FilmSettings, path: Path) -> str:
-        """Draw every frame and write the film; returns its file name."""
+        def work(job: Job) -> str:
+            job.stage("Drawing", total=count)
+            return self.write(model, timeline, settings, self._folder / name, report=job.progress, cancelled=job.cancelled)
+
+        return self._jobs.start(work)
+
+    def write(
+        self,
+        model: str,
+        timeline: Timeline,
+        settings: FilmSettings,
+        path: Path,
+        *,
+        report: Callable[[int, int], None],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> str:
+        """Draw every frame and write the film to `path`; returns its file name. `report` hears (done, of how many)."""
         from studio.media import video
+        from studio.media.provenance import Mark
 
-        count = max(1, round(timeline.duration * settings.fps))
-        job.report("Drawing", 0, count)
+        count = timeline.count_frames(settings.fps)
         write = video.write_mp4 if settings.format == "mp4" else video.write_webp
         write(
-            self._frames(model, timeline, count),
+            self._frames(model, timeline, settings.fps),
             path,
             settings.fps,
             size_px=settings.size_px,
-            recipe={"model": model, "timeline": to_json(timeline)},
-            progress=lambda done: job.report("Drawing", done, count),
-            cancelled=lambda: job.cancelled,
+            mark=Mark(title="Walk", model=model, recipe={"model": model, "timeline": to_json(timeline)}),
+            progress=lambda done: report(done, count),
+            cancelled=cancelled,
         )
         return path.name
 
-    def _frames(self, model: str, timeline: Timeline, count: int) -> Iterator[np.ndarray]:
-        for index in range(count):
-            scene = Scene(model=model, point=timeline.at(timeline.duration * index / count))
-            yield self._engine.submit(self._engine.frame, scene).result()
+    def _frames(self, model: str, timeline: Timeline, fps: int) -> Iterator[np.ndarray]:
+        for point in timeline.frames(fps):
+            yield self._engine.submit(self._engine.frame, Scene(model=model, point=point)).result()
 
     def file(self, owner: str, name: str) -> Path:
         """The finished film `name`. Raises NotFound for another owner's, or one that is not there."""

@@ -218,6 +218,12 @@ class Runs:
             created=config.created,
         )
 
+    def newest(self) -> str:
+        """The id of the run that was made last. Raises NotFound if there is none."""
+        if not (found := self.summaries()):
+            raise NotFound("There is no run yet.", "Start one.")
+        return found[0].id
+
     def changes(self, run_id: str, since: int = 0) -> tuple[int, list[dict[str, Any]]]:
         """The version to ask from next time, and what happened since version `since` (0: from the start)."""
         folder = self._folder(run_id)

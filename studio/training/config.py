@@ -33,18 +33,19 @@ _NOT_NUMERIC = frozenset(
 class TrainConfig(Checked):
     """What one run does. It becomes `config.json` in the run's folder and comes back equal.
 
-    `settings` are those of the family (`families.settings_from` reads them); folders are written as text.
+    Attributes without a sentence of their own: `settings` are the family's (`families.settings_from` reads them),
+    `dataset_fingerprint` tells whether the pictures are still the same, `publish_to` is the folder of the finished
+    model, `created` the date in UTC. Folders are written as text.
     """
 
     title: str = option("Untitled", help="The name of the run, and of the model that it makes.")
     family: str = option("stylegan2", help="The architecture that is trained.", choices=("stylegan2", "dcgan", "mlp"))
     settings: dict[str, Any] = field(default_factory=dict)
     dataset: str = option("", help="The folder of prepared pictures that the model learns from.")
-    dataset_fingerprint: str = option("", help="Tells whether the pictures are still the same.", advanced=True)
-    base_model: str = option("", help="The model to start from; empty starts from nothing.")
-    publish_to: str = option("", help="The folder that the finished model is put into.", advanced=True)
-
-    created: str = option("", help="When the run was made, in UTC.", advanced=True)
+    base_model: str = option("", help="The folder of the model to start from; empty starts from nothing.")
+    dataset_fingerprint: str = ""
+    publish_to: str = ""
+    created: str = ""
 
     minutes: float = option(30.0, help="How long the training may take.", low=0.01, high=100_000, unit="minutes")
     kimg: float = option(
@@ -207,7 +208,7 @@ class TrainConfig(Checked):
         advanced=True,
     )
     threads: int = option(
-        0, help="Processor threads to use; 0 leaves one for the studio.", low=0, high=512, advanced=True
+        0, help="Processor threads to use; 0 chooses.", low=0, high=512, advanced=True
     )
     checkpoint_seconds: float = option(
         120.0,

@@ -81,7 +81,7 @@ def _open(
     config = folder.read_config()
     folder.prepare()
     device = pick_device(config)
-    torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 2) - 1))
+    torch.set_num_threads(config.threads or usual_threads(os.cpu_count() or 1))
     dataset = open_dataset(Path(config.dataset))
     _check_dataset(config, dataset)
     bench = Bench(
@@ -104,6 +104,11 @@ def _open(
     return sitting, restored
 
 
+def usual_threads(cores: int) -> int:
+    """All of two cores; of more, one stays free for the studio."""
+    return max(cores - 1, min(cores, 2))
+
+
 def _fresh(folder: RunFolder, config: TrainConfig, device: torch.device) -> TrainState:
     """A state to fill. A run that has begun does not miss a base model that was deleted since."""
     base: tuple[nn.Module, nn.Module | None] | None = None
@@ -120,7 +125,7 @@ def _check_dataset(config: TrainConfig, dataset: Dataset) -> None:
     settings, info = settings_from(config.family, config.settings), dataset.info
     if len(dataset) < 1:
         raise BadInput("The dataset is empty.", "Add some pictures and prepare it again.")
-    if settings.resolution != info.resolution:
+    if info.resolution % settings.resolution:
         raise BadInput(
             f"The model makes pictures of {settings.resolution} px, and the dataset has {info.resolution} px.",
             "Prepare the dataset for the size of the model.",

@@ -25,6 +25,7 @@ def trainer_command(root: Path) -> Sequence[str]:
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment less what looks like a password; the trainer needs none. It finds this very studio."""
     kept = {name: value for name, value in environment.items() if not any(word in name.upper() for word in _SECRETS)}
+    kept.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve the live picture
     house = str(Path(__file__).resolve().parents[2])
     kept["PYTHONPATH"] = os.pathsep.join(part for part in (house, kept.get("PYTHONPATH", "")) if part)
     return kept

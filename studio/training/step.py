@@ -213,12 +213,18 @@ def real_pictures(bench: Bench, state: TrainState, turn: int) -> tuple[Tensor, T
     """The next pictures [n, c, h, w] of the dataset in [-1, 1], and their labels."""
     places = [place_in_order(bench, number) for number in range(state.images, state.images + state.batch)]
     pixels, numbers = bench.batch(places)
-    pictures = from_uint8(pixels.to(bench.device))
+    pictures = shrunk(from_uint8(pixels.to(bench.device)), cast(Generator, state.generator).resolution)
     if bench.config.mirror:
         turned = torch.rand(len(pictures), generator=bench.stream(state, f"mirror {turn}")) < 0.5
         pictures = torch.where(turned.to(bench.device)[:, None, None, None], pictures.flip(3), pictures)
     classes = cast(Generator, state.generator).classes
     return pictures, _one_hot(numbers, classes, bench.device) if classes else None
+
+
+def shrunk(pictures: Tensor, resolution: int) -> Tensor:
+    """Pictures [n, c, h, h] at the resolution of the networks, by averaging whole squares of pixels."""
+    factor = pictures.shape[-1] // resolution
+    return pictures if factor <= 1 else nn.functional.avg_pool2d(pictures, factor)
 
 
 def place_in_order(bench: Bench, number: int) -> int:

@@ -16,10 +16,11 @@ import(module).then((room) => room.mount(element, {{ trigger, props, server: typ
 def mounted(name: str, *, server_functions: list[Callable[..., Any]] | None = None, **props: Any) -> gr.HTML:
     """A component that `assets/{name}.js` mounts itself in, by its exported `mount(element, {trigger, props, server})`."""
     return gr.HTML(
-        html_template='<div class="mount"></div>',
+        html_template="<div></div>",
         js_on_load=_LOAD.format(name=name),
         server_functions=server_functions,
         elem_id=f"{name}-mount",
+        elem_classes="mount",
         apply_default_css=False,
         **props,
     )

@@ -23,7 +23,16 @@ def model(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
 def directions(studio: Studio, visitor: Visitor, id: str) -> list[dict[str, Any]]:
     """The directions of a model; the first time they are searched for, which can take a second."""
     found = studio.engine.submit(studio.engine.directions, id).result()
-    return [{"name": name, "kind": direction.kind} for name, direction in found.items()]
+    return [
+        {
+            "name": name,
+            "title": direction.title,
+            "group": name.rsplit("-", 1)[0],
+            "first_layer": direction.first_layer,
+            "last_layer": direction.last_layer,
+        }
+        for name, direction in found.items()
+    ]
 
 
 def thumbnails(studio: Studio, visitor: Visitor, model: str, points: list[Any], size: int = 64) -> dict[str, Any]:
@@ -48,12 +57,12 @@ def film(studio: Studio, visitor: Visitor, model: str, timeline: Any, settings: 
 
 def job(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
     """How far a job is."""
-    return studio.jobs.status(id, owner=visitor.owner)
+    return studio.jobs.status(id)
 
 
 def cancel(studio: Studio, visitor: Visitor, id: str) -> None:
     """Ask a job to end; what it had half done is removed."""
-    studio.jobs.cancel(id, owner=visitor.owner)
+    studio.jobs.cancel(id)
 
 
 def save(studio: Studio, visitor: Visitor, scene: Any, title: str = "") -> dict[str, Any]:

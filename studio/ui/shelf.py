@@ -12,7 +12,13 @@ from studio.ui.calls import Visitor
 def models(studio: Studio, visitor: Visitor) -> list[dict[str, Any]]:
     """Every model on the shelf, broken ones with the sentence that says why."""
     return [
-        {"id": entry.id, "card": to_json(entry.card), "shipped": entry.shipped, "problem": entry.problem}
+        {
+            "id": entry.id,
+            "card": to_json(entry.card),
+            "shipped": entry.shipped,
+            "problem": entry.problem,
+            "has_preview": entry.preview is not None,
+        }
         for entry in studio.shelf.list()
     ]
 

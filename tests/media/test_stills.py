@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from studio.media.provenance import DIGITAL_SOURCE_TYPE, Mark
 from studio.media.stills import Array, enlarge, opaque, read_recipe, to_jpeg, to_png, to_webp
 
 RECIPE = {"model": "cats", "point": {"seeds": [1, 2], "weights": [0.25, 0.75]}, "title": 'é "<&>\' \n 猫'}
+
+SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
 
 
 def gradient(channels: int, size: int = 32) -> Array:
@@ -27,6 +30,16 @@ def opened(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data))
     image.load()
     return image
+
+
+def described(data: bytes) -> ElementTree.Element:
+    """The XMP description, read by a real XML parser."""
+    info = opened(data).info
+    packet = info["xmp"] if "xmp" in info else info["XML:com.adobe.xmp"]
+    text = packet.decode() if isinstance(packet, bytes) else packet
+    found = ElementTree.fromstring(text.removeprefix("\ufeff")).find(".//{*}Description")
+    assert found is not None
+    return found
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -54,10 +67,10 @@ def test_every_format_says_that_a_machine_made_it(channels: int) -> None:
     mark = Mark(title="A <b>", model='m"&', recipe=RECIPE)
     array = gradient(channels)
     for data in (to_png(array, RECIPE, "A <b>", 'm"&'), to_jpeg(array, mark=mark), to_webp(array, mark=mark)):
-        described = opened(data).getxmp()["xmpmeta"]["RDF"]["Description"]
-        assert described["DigitalSourceType"] == DIGITAL_SOURCE_TYPE
-        assert described["model"] == 'm"&'
-        assert described["title"]["Alt"]["li"]["text"] == "A <b>"
+        about = described(data)
+        assert about.get(SOURCE_TYPE) == DIGITAL_SOURCE_TYPE
+        assert about.get("{urn:latent-studio:1}model") == 'm"&'
+        assert about.findtext("{*}title/{*}Alt/{*}li") == "A <b>"
         assert read_recipe(data) == RECIPE
 
 
@@ -68,7 +81,7 @@ def test_previews_carry_no_metadata() -> None:
 
 def test_a_recipe_too_long_for_jpeg_is_left_out_and_the_label_stays() -> None:
     data = to_jpeg(gradient(3), mark=Mark(recipe={"long": "x" * 80_000}))
-    assert opened(data).getxmp()["xmpmeta"]["RDF"]["Description"]["DigitalSourceType"] == DIGITAL_SOURCE_TYPE
+    assert described(data).get(SOURCE_TYPE) == DIGITAL_SOURCE_TYPE
     assert read_recipe(data) is None
 
 
@@ -114,7 +127,7 @@ def test_other_files_have_no_recipe() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"{", b"[1]", b"null", b"\xff\xfe", b'{"a": NaN}', b"[" * 200_000, b'{"a":' * 100_000, b'{"a":' + b"9" * 5000 + b"}"],
+    [b"{", b"[1]", b"\xff\xfe", b'{"a": NaN}', b"[" * 200_000, b'{"a":' * 100_000, b'{"a":%s}' % (b"9" * 5000)],
 )
 def test_damaged_recipes_are_named(text: bytes) -> None:
     with pytest.raises(BadInput, match="damaged"):

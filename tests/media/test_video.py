@@ -94,7 +94,7 @@ def test_webp_comes_back_with_its_frames_and_times(tmp_path: Path) -> None:
             assert np.abs(frame - still(index, size=(64, 64))).max() < 9
             shown_ms += image.info["duration"]
         assert shown_ms == 333
-        assert image.getxmp()["xmpmeta"]["RDF"]["Description"]["DigitalSourceType"] == DIGITAL_SOURCE_TYPE
+        assert DIGITAL_SOURCE_TYPE.encode() in image.info["xmp"]
     assert read_recipe(path.read_bytes()) == RECIPE
 
 

@@ -1,0 +1,195 @@
+"""Where a run is ordered: pictures and one dial in, a training run out.
+
+`plan` says beforehand what would be done and why. `start` prepares the pictures, plans with what they really hold, and puts
+the run in line; all of it in the background, so that the page has its answer at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.data.info import DatasetInfo
+from studio.data.prepare import RESOLUTIONS, PrepareSettings
+from studio.errors import BadInput
+from studio.services.datasets import Datasets
+from studio.services.jobs import Job, Jobs
+from studio.services.runs import Runs
+from studio.training.config import TrainConfig
+from studio.weights.card import ModelCard
+from studio.weights.shelf import Shelf
+
+if TYPE_CHECKING:
+    from studio.training.plan import Plan
+
+_COLOURS = {1: "grey", 3: "rgb", 4: "rgba"}
+_LONGEST_TITLE = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """Pictures that were looked through but not prepared yet.
+
+    Attributes:
+        id: of the upload.
+        title: a name to show.
+        count: good pictures.
+        copies: how many of them are exact copies of others.
+        classes: names of the sub-folders.
+    """
+
+    id: str
+    title: str = ""
+    count: int = 0
+    copies: int = 0
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What an artist asks for.
+
+    Attributes:
+        pictures: a scanned upload, or the id of a prepared dataset.
+        prepare: how an upload is prepared.
+        minutes: the dial.
+        base: the id of a model on the shelf to start from; "" is from nothing.
+        title: of the run; "" takes that of the pictures.
+        changes: settings of `TrainConfig` that are not as planned.
+    """
+
+    pictures: Upload | str
+    prepare: PrepareSettings = field(default_factory=PrepareSettings)
+    minutes: float = 30.0
+    base: str = ""
+    title: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TrainingDesk:
+    """Takes orders. It keeps nothing itself: uploads, datasets and runs are on the disk."""
+
+    def __init__(self, shelf: Shelf, datasets: Datasets, runs: Runs, jobs: Jobs) -> None:
+        self._shelf = shelf
+        self._datasets = datasets
+        self._runs = runs
+        self._jobs = jobs
+
+    def plan(self, order: Order) -> Plan:
+        """The settings that the run would have, and the reasons for them.
+
+        Raises:
+            NotFound: no such dataset or model. BadInput: the pictures do not fit the model to start from.
+        """
+        from studio.training.plan import plan
+
+        card = self._base(order)
+        info = expected(order) if isinstance(order.pictures, Upload) else self._datasets.info(order.pictures)
+        if card is not None:
+            require_fit(info, card)
+        return plan(order.minutes, info, card)
+
+    def start(self, order: Order) -> str:
+        """Prepare and train in the background; returns the id of the job, whose result is the id of the run.
+
+        Raises:
+            NotFound, BadInput: as in `plan`.
+        """
+        self._configure(order, order.pictures if isinstance(order.pictures, str) else "")
+        return self._jobs.start(lambda job: self._work(order, job))
+
+    def fit_to(self, settings: PrepareSettings, base: str) -> PrepareSettings:
+        """The same settings, with the size, colours and classes that the model `base` needs.
+
+        Raises:
+            BadInput: pictures cannot be prepared for this model.
+        """
+        return fitted(settings, self._shelf_card(base)) if base else settings
+
+    def needs_of(self, base: str) -> dict[str, Any]:
+        """The settings of preparing that the model `base` decides; none for ""."""
+        fitting = self.fit_to(PrepareSettings(), base)
+        names = ("resolution", "colour", "classes_from_folders") if base else ()
+        return {name: getattr(fitting, name) for name in names}
+
+    def _work(self, order: Order, job: Job) -> str:
+        if isinstance(order.pictures, Upload):
+            job.stage("prepare", "Cutting your pictures to size")
+            info = self._datasets.prepare(order.pictures.id, order.prepare, order.title, job.progress, job.cancelled)
+            order = dataclasses.replace(order, pictures=info.id)
+        job.stop_if_cancelled()
+        job.stage("plan", "Planning the run")
+        assert isinstance(order.pictures, str)
+        return self._runs.start(self._configure(order, order.pictures), order.title)
+
+    def _configure(self, order: Order, dataset: str) -> TrainConfig:
+        """The plan with the artist's changes and the folders filled in."""
+        config = dataclasses.replace(self.plan(order).config, **order.changes)
+        info = self._datasets.info(dataset) if dataset else expected(order)
+        return dataclasses.replace(
+            config,
+            title=(order.title.strip() or info.title)[:_LONGEST_TITLE],
+            dataset=str(self._datasets.folder(dataset)) if dataset else "",
+            dataset_fingerprint=info.fingerprint,
+            base_model=str(self._shelf.folder(order.base)) if order.base else "",
+            minutes=order.minutes,
+        )
+
+    def _base(self, order: Order) -> ModelCard | None:
+        return self._shelf_card(order.base) if order.base else None
+
+    def _shelf_card(self, model_id: str) -> ModelCard:
+        entry = self._shelf.entry(model_id)
+        if entry.card is None or entry.problem:
+            raise BadInput(entry.problem or f"The model {model_id!r} cannot be read.", "Start from another model.")
+        return entry.card
+
+
+def expected(order: Order) -> DatasetInfo:
+    """What the dataset will say of itself once the upload of `order` is prepared; folder and fingerprint are not known yet."""
+    upload, settings = order.pictures, order.prepare
+    assert isinstance(upload, Upload)
+    labels = upload.classes if settings.classes_from_folders and len(upload.classes) > 1 else ()
+    return DatasetInfo(
+        id="",
+        title=order.title or upload.title or "Untitled",
+        resolution=settings.resolution,
+        channels=settings.square.channels,
+        count=max(1, upload.count - (upload.copies if settings.drop_duplicates else 0)),
+        labels=labels,
+        fingerprint="",
+        mirror=settings.mirror,
+    )
+
+
+def fitted(settings: PrepareSettings, card: ModelCard) -> PrepareSettings:
+    """The settings with the size, colours and classes of a model. Raises BadInput if its size is not one we prepare."""
+    if card.resolution not in RESOLUTIONS:
+        raise BadInput(f"Pictures cannot be prepared at {card.resolution} px.", "Start from another model, or from scratch.")
+    return dataclasses.replace(
+        settings,
+        resolution=card.resolution,
+        colour=_COLOURS[card.channels],
+        classes_from_folders=bool(card.classes),
+    )
+
+
+def require_fit(info: DatasetInfo, card: ModelCard) -> None:
+    """Raise BadInput, with the sentence that says why, if a model cannot go on with these pictures."""
+    if info.resolution != card.resolution:
+        raise BadInput(
+            f"{card.title} makes pictures of {card.resolution} px, and these are {info.resolution} px.",
+            "Start from another model, or prepare the pictures again at its size.",
+        )
+    if info.channels != card.channels:
+        raise BadInput(
+            f"{card.title} has other colours than these pictures.", "Prepare them in its colours, or start from another model."
+        )
+    if card.classes and len(card.classes) != len(info.labels):
+        raise BadInput(
+            f"{card.title} has {len(card.classes)} classes, and these pictures have {len(info.labels) or 'none'}.",
+            "Give it a sub-folder for each class, or start from another model.",
+        )

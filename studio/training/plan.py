@@ -1,0 +1,260 @@
+"""One dial, the whole configuration: how long may it take? Everything else follows, with a reason for each choice.
+
+The idea: a run needs to see a number of pictures (ten thousand in five minutes, more when there is time), so size and
+width of the networks are the largest that this machine shows that many pictures to in the given time.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from studio.data.info import DatasetInfo
+from studio.errors import BadInput
+from studio.training.config import TrainConfig
+from studio.weights.card import ModelCard
+
+SHORT_MINUTES = 60.0
+SMALL_SET = 1000
+_WANTED_KIMG_AT_5_MINUTES = 10.0
+_WANTED_GROWTH = 0.6
+_PLAIN_WIDTH = 32
+_WIDTHS = (256, 128, 64, 32, 16, 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast a machine trains a StyleGAN2: each picture costs `overhead_seconds` and its G's multiply-adds.
+
+    A training step costs about nine passes of G; the figures below were measured with whole steps, per pass of one G.
+    """
+
+    macs_per_second: float
+    overhead_seconds: float
+
+    def images_per_second(self, resolution: int, width: int) -> float:
+        return 1 / (self.overhead_seconds + generator_macs(resolution, width) / self.macs_per_second)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What will be trained, and a sentence for every choice that an artist may wonder about."""
+
+    config: TrainConfig
+    reasons: tuple[str, ...]
+
+
+def plan(
+    minutes: float,
+    info: DatasetInfo,
+    base: ModelCard | None = None,
+    *,
+    cores: int | None = None,
+    has_bfloat16: bool | None = None,
+    device: str | None = None,
+) -> Plan:
+    """Fill the configuration from the dial.
+
+    Args:
+        minutes: how long it may take; 5, 30, 180 (an evening) and 480 (a night) are on the dial, any other will do.
+        info: the prepared pictures.
+        base: the model to start from, or None.
+        cores, has_bfloat16, device: the machine; None looks at this one.
+
+    Raises:
+        BadInput: the pictures do not fit the base, or cannot be halved down to 4 px.
+    """
+    device = _this_device() if device is None else device
+    quick = _this_has_bfloat16() if has_bfloat16 is None else has_bfloat16
+    speed = speed_of(device, cores or os.cpu_count() or 1, quick)
+    if base is None:
+        family, settings = "stylegan2", _settings(minutes, info, speed)
+        rate = speed.images_per_second(settings["resolution"], settings["channel_base"] // settings["resolution"])
+    else:
+        family, settings = base.family, _settings_of_base(info, base)
+        rate = speed.images_per_second(base.resolution, _width_of(settings))
+    kimg = rate * minutes * 60 / 1000
+    given = _schedule(minutes, kimg, info, settings, base, device) | _manners(family)
+    config = TrainConfig(
+        title=info.title[:80], family=family, settings=settings, minutes=minutes,
+        dataset_fingerprint=info.fingerprint, mirror=info.mirror, **given,
+    )  # fmt: skip
+    return Plan(config=config, reasons=tuple(_reasons(config, info, base, kimg)))
+
+
+def speed_of(device: str, cores: int, has_bfloat16: bool) -> Speed:
+    """The speed of a machine, rounded down from what was measured."""
+    if device == "cuda":
+        return Speed(macs_per_second=1.5e12, overhead_seconds=2e-3)
+    if device == "mps":
+        return Speed(macs_per_second=1.0e11, overhead_seconds=4e-3)
+    return Speed(macs_per_second=cores * (15e9 if has_bfloat16 else 5.5e9), overhead_seconds=0.016 / cores)
+
+
+def generator_macs(resolution: int, width: int) -> float:
+    """Multiply-adds of the 3 x 3 convolutions of one StyleGAN2 picture, `width` channels at full size."""
+    total, size, inputs = 0.0, 4, 0
+    while size <= resolution:
+        outputs = min(width * resolution // size, _widest(width))
+        total += size**2 * 9 * (inputs * outputs + outputs**2)
+        size, inputs = size * 2, outputs
+    return total
+
+
+def wanted_kimg(minutes: float) -> float:
+    """Thousands of pictures that a run of this length should see: more time goes to more pictures and to finer ones."""
+    return float(_WANTED_KIMG_AT_5_MINUTES * (minutes / 5) ** _WANTED_GROWTH)
+
+
+def _widest(width: int) -> int:
+    return min(512, 4 * width)
+
+
+def _settings(minutes: float, info: DatasetInfo, speed: Speed) -> dict[str, Any]:
+    resolution, width = _size(minutes, info, speed)
+    widest = _widest(width)
+    return {
+        "resolution": resolution,
+        "channels": info.channels,
+        "classes": len(info.labels),
+        "z_dim": max(64, widest),
+        "w_dim": max(64, widest),
+        "mapping_layers": 2 if minutes < SHORT_MINUTES * 3 else 4,
+        "channel_base": width * resolution,
+        "channel_max": widest,
+    }
+
+
+def _size(minutes: float, info: DatasetInfo, speed: Speed) -> tuple[int, int]:
+    """The largest size at which the plain width sees enough pictures, then the largest width there."""
+    wanted = wanted_kimg(minutes) * 1000 / (minutes * 60)
+    sizes = list(_sizes(info.resolution))
+    enough = [size for size in sizes if speed.images_per_second(size, _PLAIN_WIDTH) >= wanted]
+    size = enough[0] if enough else min(sizes, key=lambda size: (abs(size - 32), size))
+    widths = [width for width in _WIDTHS if speed.images_per_second(size, width) >= wanted]
+    return size, widths[0] if widths else _WIDTHS[-1]
+
+
+def _sizes(resolution: int) -> Iterator[int]:
+    """The powers of two that pictures of this size can be shrunk to, the largest first."""
+    size = resolution & -resolution
+    if size < 8:
+        raise BadInput(f"Pictures of {resolution} px cannot be trained on.", "Prepare them at 32, 64, 128 or 256 px.")
+    while size >= 8:
+        yield size
+        size //= 2
+
+
+def _settings_of_base(info: DatasetInfo, base: ModelCard) -> dict[str, Any]:
+    if info.resolution % base.resolution or info.resolution < base.resolution:
+        raise BadInput(
+            f"{base.title} makes pictures of {base.resolution} px, and these have {info.resolution} px.",
+            "Prepare the pictures at the size of the model.",
+        )
+    if info.channels != base.channels:
+        raise BadInput(f"{base.title} has other colours than these pictures.", "Prepare them in the colours of the model.")
+    if base.classes and len(base.classes) != len(info.labels):
+        raise BadInput(
+            f"{base.title} has {len(base.classes)} classes, and these pictures {len(info.labels)}.",
+            "Prepare the pictures with as many class folders, or start from nothing.",
+        )
+    return dict(base.settings)
+
+
+def _width_of(settings: dict[str, Any]) -> int:
+    """The channels at full size of a StyleGAN2, or what comes near in other families."""
+    if "channel_base" in settings:
+        return max(8, int(settings["channel_base"]) // int(settings["resolution"]))
+    return max(8, int(settings.get("width", 64)) // 4)
+
+
+def _schedule(
+    minutes: float, kimg: float, info: DatasetInfo, settings: dict[str, Any], base: ModelCard | None, device: str
+) -> dict[str, Any]:
+    """Batch, regularisers, augmentation and averaging for about `kimg` thousand pictures."""
+    resolution = int(settings["resolution"])
+    batch = _batch(resolution, device)
+    return {
+        "batch": batch,
+        "r1_gamma": _rounded(0.0002 * resolution**2 / batch),
+        "path_length_weight": 0.0 if minutes < SHORT_MINUTES else 2.0,
+        "style_mixing": 0.5 if minutes < SHORT_MINUTES else 0.9,
+        "ada_speed_kimg": _rounded(min(500.0 if base is None else 100.0, max(10.0, kimg / 2))),
+        "ema_kimg": _rounded(min(batch * 10 / 32, max(0.2, kimg / 20))),
+        "ema_rampup": 0.05 if base is None else 0.0,
+        "g_learning_rate": 0.0025 if base is None else 0.002,
+        "d_learning_rate": 0.0025 if base is None else 0.002,
+        "freeze_d_layers": 4 if base is not None and info.count < SMALL_SET else 0,
+        "checkpoint_seconds": 30.0 if minutes < SHORT_MINUTES else 120.0,
+        "preview_seconds": 3.0 if minutes <= 5 else 10.0,
+    }
+
+
+def _manners(family: str) -> dict[str, Any]:
+    """What other families than StyleGAN2 need: DCGAN's Adam, no path length, and no second slopes for their norms."""
+    if family == "stylegan2":
+        return {}
+    return {
+        "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
+        "g_learning_rate": 0.0002, "d_learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999, "freeze_d_layers": 0,
+    }  # fmt: skip
+
+
+def _batch(resolution: int, device: str) -> int:
+    if device == "cuda":
+        return max(4, min(32, 4096 // resolution))
+    return 16 if resolution <= 128 else 8
+
+
+def _rounded(value: float) -> float:
+    """Two significant digits: people read it."""
+    return round(value, 1 - math.floor(math.log10(value)))
+
+
+def _reasons(config: TrainConfig, info: DatasetInfo, base: ModelCard | None, kimg: float) -> Iterator[str]:
+    size = config.settings["resolution"]
+    yield f"In {_duration(config.minutes)} this machine can show about {_count(kimg * 1000)} pictures at {size} × {size} px."
+    if base is not None:
+        yield f"It goes on from {base.title}, so the first pictures are good ones and then turn into yours."
+    if size < info.resolution:
+        yield f"Your pictures are {info.resolution} px wide; with more time the model could use more of that."
+    if config.augment == "ada":
+        few = f"You have {_count(info.count)} pictures. " if info.count < SMALL_SET * 5 else ""
+        yield f"{few}They are varied as strongly as the critic needs, so that it does not learn them by heart (ADA)."
+    if config.freeze_d_layers:
+        yield "The critic keeps its first layers, because there are few pictures (Freeze-D)."
+    if config.mirror:
+        yield "Mirror images count as pictures of their own."
+    if config.family == "stylegan2" and not config.path_length_weight:
+        yield "In a short run nothing is spent on an even latent space; from an hour on it is."
+    if 0 < info.count < 50:
+        yield "Fewer than 50 pictures give a model that mostly repeats them; a hundred or more are better."
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:g} minutes" if minutes < 120 else f"{minutes / 60:g} hours"
+
+
+def _count(number: float) -> str:
+    """A number as people say it: 9,700 or 86,000."""
+    if number < 1000:
+        return f"{number:.0f}"
+    digits = 1 - math.floor(math.log10(number))
+    return f"{round(number, digits):,.0f}"
+
+
+def _this_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _this_has_bfloat16() -> bool:
+    from studio.ops.precision import cpu_has_bfloat16
+
+    return cpu_has_bfloat16()

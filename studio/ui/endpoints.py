@@ -1,0 +1,155 @@
+"""Named endpoints: everything the page can do, for `gradio_client`, MCP and scripts.
+
+The page itself uses faster ways (`calls.py`, `routes.py`); these do the same work through the same services.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from studio.data.prepare import PrepareSettings
+from studio.errors import BadInput, StudioError
+from studio.latent.point import Point, Scene, Seed
+from studio.latent.timeline import Timeline
+from studio.options import from_json, to_json
+from studio.services.exports import FilmSettings
+from studio.services.sessions import LOCAL_OWNER
+from studio.services.studio import Studio
+from studio.services.training_desk import Order
+from studio.ui.calls import bug
+
+_WAIT_SECONDS = 3600
+_API_OWNER = "api"
+
+
+def add(studio: Studio) -> None:
+    """Add them all to the page that is being built."""
+    owner = _API_OWNER if studio.policy.public else LOCAL_OWNER
+
+    def models() -> list[dict[str, Any]]:
+        """The models on the shelf: id, title, size, licence, what they were trained on."""
+        return [{"id": entry.id, **to_json(entry.card)} for entry in studio.shelf.list() if entry.card and not entry.problem]
+
+    def generate(model: str, seed: int, truncation: float, label: int | None, scene: str) -> str:
+        """A picture as PNG with its recipe inside. `scene` (JSON), if given, says it all and the rest is not looked at."""
+        wish = from_json(Scene, json.loads(scene)) if scene else _scene(model, int(seed), truncation, label)
+        return _keep(studio, studio.draw_png(wish), ".png")
+
+    def save(scene: str) -> dict[str, Any]:
+        """Draw a scene (JSON) exactly and keep it in the gallery."""
+        saved: dict[str, Any] = to_json(studio.save(owner, from_json(Scene, json.loads(scene))))
+        return saved
+
+    def gallery() -> list[dict[str, Any]]:
+        """The saved pictures, newest first, each with its recipe."""
+        return [to_json(item) for item in studio.gallery.list(owner)]
+
+    def interpolate(model: str, timeline: str, format: str, fps: int, size_px: int) -> str:
+        """A film of a walk. `timeline` (JSON) has keyframes of points, a path and a loop."""
+        settings = FilmSettings(format=format, fps=int(fps), size_px=int(size_px))
+        job = studio.exports.start(owner, model, from_json(Timeline, json.loads(timeline)), settings)
+        return str(studio.exports.file(owner, _finished(studio, job)))
+
+    for function in (models, save, gallery):
+        expose(function, gr.JSON(visible=False))
+    for function in (generate, interpolate):
+        expose(function, gr.File(visible=False))
+    _add_training(studio)
+
+
+def _add_training(studio: Studio) -> None:
+    """Those of the train room."""
+
+    def upload(files: list[str], names: list[str] | None) -> dict[str, Any]:
+        """Take pictures or a zip and look through them: the report, with the id of the upload and suggested settings.
+
+        `names`, if given, are the paths that the files had in their folder, so that sub-folders become classes."""
+        studio.policy.require("upload")
+        upload_id = studio.datasets.begin()
+        for path, name in zip(files, names or [Path(file).name for file in files], strict=True):
+            with open(path, "rb") as file:
+                studio.datasets.add(upload_id, name, file)
+        return studio.datasets.scan(upload_id)
+
+    def prepare(upload_id: str, settings: dict[str, Any], title: str) -> dict[str, Any]:
+        """Make a dataset of an upload; `settings` may leave out what is as suggested."""
+        studio.policy.require("upload")
+        chosen = from_json(PrepareSettings, settings or {})
+        prepared: dict[str, Any] = to_json(studio.datasets.prepare(upload_id, chosen, title or ""))
+        return prepared
+
+    def start_run(dataset: str, minutes: float, base: str, title: str, changes: dict[str, Any]) -> str:
+        """Begin to train on a prepared dataset; the id of the run."""
+        studio.policy.require("train")
+        order = Order(pictures=dataset, minutes=float(minutes), base=base or "", title=title or "", changes=changes or {})
+        return _finished(studio, studio.desk.start(order))
+
+    def runs() -> list[dict[str, Any]]:
+        """All runs and how far each is."""
+        return [to_json(summary) for summary in studio.runs.summaries()]
+
+    def control_run(run: str, action: str) -> dict[str, Any]:
+        """Pause, resume, stop or delete a run."""
+        studio.policy.require("train")
+        actions = {"pause": studio.runs.pause, "resume": studio.runs.resume, "stop": studio.runs.stop}
+        if action not in actions:
+            raise BadInput(f"A run cannot {action!r}.", f"Choose one of {', '.join(actions)}.")
+        actions[action](run)
+        summary: dict[str, Any] = to_json(studio.runs.summary(run))
+        return summary
+
+    expose(upload, gr.JSON(visible=False), files=gr.File(visible=False, file_count="multiple", type="filepath"))
+    for function in (prepare, start_run, runs, control_run):
+        expose(function, gr.JSON(visible=False))
+
+
+def expose(function: Callable[..., Any], output: Any, **inputs: Any) -> None:
+    """Make a function an endpoint under its own name; every parameter without an own input is JSON."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    components = [inputs.get(name) or gr.JSON(visible=False, label=name) for name in names]
+    gr.Button(visible=False).click(_calm(function), components, output, api_name=function.__name__, show_progress="hidden")
+
+
+def _calm(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function with errors that people can read."""
+
+    def calm(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except StudioError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except Exception as error:
+            raise gr.Error(bug(function.__name__, error)["error"], print_exception=False) from None
+
+    calm.__doc__ = function.__doc__
+    calm.__name__ = function.__name__
+    return calm
+
+
+def _scene(model: str, seed: int, truncation: float, label: int | None) -> Scene:
+    return Scene(model=model, point=Point(seeds=(Seed(seed=seed),), truncation=float(truncation), label=label))
+
+
+def _keep(studio: Studio, data: bytes, suffix: str) -> str:
+    """A file for Gradio to hand over; its cache takes a copy, and what lies in ours is swept with it."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(dir=studio.home.exports, suffix=suffix, delete=False) as file:
+        file.write(data)
+    return str(Path(file.name))
+
+
+def _finished(studio: Studio, job: str) -> str:
+    """Wait for a job; its result, or its sentence as an error."""
+    end = time.monotonic() + _WAIT_SECONDS
+    while (status := studio.jobs.status(job))["state"] == "running" and time.monotonic() < end:
+        time.sleep(0.1)
+    if status["state"] != "done":
+        raise StudioError(status["error"] or "It was cancelled.", status["hint"])
+    return str(status["result"])

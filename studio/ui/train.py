@@ -1,0 +1,346 @@
+"""Training: pictures in, one dial, and the runs with all that they tell while they learn.
+
+On the left a new run is ordered: `train.js` takes the pictures, Gradio's own controls ask how and how long. On the right
+`monitor.js` shows the runs; it asks for `changes` once a second, so a reload or another page loses nothing.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.data.prepare import PrepareSettings
+from studio.errors import BadInput, StudioError
+from studio.options import Option, from_json, options, to_json
+from studio.services.studio import Studio
+from studio.services.training_desk import Order, Upload
+from studio.training.config import TrainConfig
+from studio.ui.calls import Visitor
+from studio.ui.controls import control, described, values
+from studio.ui.mounting import mounted
+
+DIAL = (("5 minutes", 5), ("Half an hour", 30), ("An evening", 180), ("A night", 480))
+FROM_SCRATCH = ("Nothing: from scratch", "")
+_MOST_PROGRESS = 1500
+_SETTINGS = {option.name: option for option in options(PrepareSettings)}
+_PLAIN = tuple(_SETTINGS[name] for name in ("resolution", "fit", "colour", "mirror", "classes_from_folders", "drop_duplicates"))
+_FINE = tuple(_SETTINGS[name] for name in ("background", "sharp_pixels"))
+_PREPARE = _PLAIN + _FINE
+_ADVANCED = described(TrainConfig, advanced=True, skip=("dataset_fingerprint", "publish_to", "created"))
+
+
+# ── what the page's JavaScript asks for ──
+
+
+def run(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
+    """What does not change about a run: its classes, and one line about what it learns from."""
+    config = studio.runs.config(id)
+    return {
+        "classes": int(config.settings.get("classes") or 0),
+        "sentence": _about(studio, config),
+        "minutes": config.minutes,
+    }
+
+
+def changes(studio: Studio, visitor: Visitor, id: str, since: int = 0) -> dict[str, Any]:
+    """What happened to a run since version `since`: {"version", "records"}; of very many figures evenly chosen ones."""
+    version, records = studio.runs.changes(id, int(since))
+    return {"version": version, "records": thinned(records)}
+
+
+def pause_run(studio: Studio, visitor: Visitor, id: str) -> Sequence[Any]:
+    """Save and pause a run. This and the calls below answer all runs, as `status` does."""
+    studio.policy.require("train")
+    studio.runs.pause(id)
+    return studio.runs.summaries()
+
+
+def resume_run(studio: Studio, visitor: Visitor, id: str) -> Sequence[Any]:
+    """Go on with a run that was paused, interrupted or that failed."""
+    studio.policy.require("train")
+    studio.runs.resume(id)
+    return studio.runs.summaries()
+
+
+def stop_run(studio: Studio, visitor: Visitor, id: str) -> Sequence[Any]:
+    """Finish a run now: its model goes to the shelf as it is."""
+    studio.policy.require("train")
+    studio.runs.stop(id)
+    return studio.runs.summaries()
+
+
+def continue_run(studio: Studio, visitor: Visitor, id: str, minutes: float) -> Sequence[Any]:
+    """Give a run more time."""
+    studio.policy.require("train")
+    checked = _option(TrainConfig, "minutes").check(float(minutes))
+    studio.runs.continue_run(id, checked)
+    return studio.runs.summaries()
+
+
+def delete_run(studio: Studio, visitor: Visitor, id: str) -> Sequence[Any]:
+    """End a run and remove its folder; the model that it put on the shelf stays."""
+    studio.policy.require("train")
+    studio.runs.delete(id)
+    return studio.runs.summaries()
+
+
+def datasets(studio: Studio, visitor: Visitor) -> list[dict[str, Any]]:
+    """Pictures that were prepared before, newest first."""
+    studio.policy.require("upload")
+    shown = ("id", "title", "resolution", "channels", "count", "labels", "counts")
+    return [{name: getattr(info, name) for name in shown} for info in studio.datasets.list()]
+
+
+def delete_dataset(studio: Studio, visitor: Visitor, id: str) -> bool:
+    """Delete prepared pictures."""
+    studio.policy.require("upload")
+    studio.datasets.delete(id)
+    return True
+
+
+def begin_upload(studio: Studio, visitor: Visitor) -> str:
+    """The id of a new upload; its files go to the address upload/<id>."""
+    studio.policy.require("upload")
+    return studio.datasets.begin()
+
+
+def scan_upload(studio: Studio, visitor: Visitor, upload: str) -> str:
+    """Begin to look through an upload; answers the id of the job, whose result is the report."""
+    studio.policy.require("upload")
+    return studio.datasets.start_scan(upload)
+
+
+def drop_upload(studio: Studio, visitor: Visitor, upload: str) -> None:
+    """Throw an upload away."""
+    studio.policy.require("upload")
+    studio.datasets.forget_upload(upload)
+
+
+CALLS = (
+    run, changes, pause_run, resume_run, stop_run, continue_run, delete_run,
+    datasets, delete_dataset, begin_upload, scan_upload, drop_upload,
+)  # fmt: skip
+
+
+def thinned(records: Sequence[dict[str, Any]], most: int = _MOST_PROGRESS) -> list[dict[str, Any]]:
+    """The records with at most about `most` of the progress among them, evenly chosen, the last one always."""
+    progress = [place for place, record in enumerate(records) if record.get("event") == "progress"]
+    if len(progress) <= most:
+        return list(records)
+    step = -(-len(progress) // most)
+    kept = set(progress[::-1][::step])
+    return [record for place, record in enumerate(records) if place in kept or record.get("event") != "progress"]
+
+
+def _about(studio: Studio, config: TrainConfig) -> str:
+    """One line: which pictures, at what size, from which model."""
+    name = config.dataset.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    try:
+        info = studio.datasets.info(name)
+        pictures = f"{info.count:,} pictures of {info.title}"
+    except StudioError:
+        pictures = name
+    size = config.settings.get("resolution")
+    base = config.base_model.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    titles = {entry.id: entry.title for entry in studio.shelf.list()} if base else {}
+    parts = [pictures, f"{size} px" if size else "", f"starting from {titles.get(base, base)}" if base else "from scratch"]
+    return " · ".join(part for part in parts if part)
+
+
+def _option(kind: type, name: str) -> Option:
+    return next(option for option in options(kind) if option.name == name)
+
+
+# ── the room ──
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """The components of a new run."""
+
+    pictures: gr.HTML
+    how: gr.Column
+    prepare: list[Component]
+    minutes: gr.Radio
+    base: gr.Dropdown
+    title: gr.Textbox
+    plan: gr.HTML
+    advanced: list[Component]
+    start: gr.Button
+    problem: gr.HTML
+    job: gr.Textbox
+
+    @property
+    def order(self) -> list[Component]:
+        """The inputs that say what is asked for."""
+        return [self.pictures, self.minutes, self.base, self.title, *self.prepare]
+
+
+def build(studio: Studio) -> None:
+    """The room, inside its tab."""
+    with gr.Row(elem_id="train-columns", elem_classes="closed" if not studio.policy.allows("train") else ""):
+        if studio.policy.allows("train"):
+            with gr.Column(elem_id="new-run"):
+                _wire(studio, _form(studio))
+        with gr.Column(elem_id="runs"):
+            mounted("monitor")
+
+
+def _form(studio: Studio) -> Form:
+    gr.HTML("<h2>New run</h2>", elem_id="new-run-title", padding=False)
+    with gr.Column(elem_classes="train-step"):
+        _heading("Pictures")
+        pictures = mounted("train")
+    with gr.Column(elem_classes="train-step", elem_id="prepare-step", visible=False) as how:
+        _heading("How")
+        prepare = [control(option, prefix="prepare", value=option.default) for option in _PLAIN]
+        with gr.Accordion("More", open=False, elem_classes="quiet-accordion"):
+            prepare += [control(option, prefix="prepare", value=option.default) for option in _FINE]
+    with gr.Column(elem_classes="train-step"):
+        _heading("How long")
+        minutes = gr.Radio(
+            DIAL, value=DIAL[1][1], show_label=False, container=False, elem_id="train-minutes", elem_classes="segmented"
+        )
+        base = gr.Dropdown(_bases(studio), value="", label="Start from", elem_id="train-base", filterable=False)
+        title = gr.Textbox(label="Name", placeholder="named after the pictures", max_length=80, elem_id="train-title")
+        plan = gr.HTML(elem_id="train-plan", padding=False)
+        with gr.Accordion("Advanced", open=False, elem_id="train-advanced", elem_classes="quiet-accordion"):
+            gr.HTML("<p>Filled in by the plan. What you change here is used as it is; a new plan fills it in again.</p>")
+            advanced = [control(option, prefix="advanced") for option in _ADVANCED]
+        problem = gr.HTML(elem_id="train-problem", padding=False)
+        start = gr.Button("Start", variant="primary", interactive=False, elem_id="start-training")
+        job = gr.Textbox(visible=False)
+    return Form(
+        pictures=pictures, how=how, prepare=prepare, minutes=minutes, base=base, title=title, plan=plan,
+        advanced=advanced, start=start, problem=problem, job=job,
+    )  # fmt: skip
+
+
+def _heading(text: str) -> None:
+    gr.HTML(f'<h3 class="step-heading">{text}</h3>', padding=False)
+
+
+def _bases(studio: Studio) -> list[tuple[str, str]]:
+    """What a run can start from, as (words, id)."""
+    good = [entry for entry in studio.shelf.list() if entry.card is not None and not entry.problem]
+    return [FROM_SCRATCH, *((f"{entry.title} · {entry.card.resolution} px", entry.id) for entry in good if entry.card)]
+
+
+def _wire(studio: Studio, form: Form) -> None:
+    """What happens when something is chosen, changed or started."""
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    planned = [form.plan, form.start, *form.advanced]
+
+    def plan(*given: Any) -> list[Any]:
+        return show_plan(studio, given)
+
+    def further(event: gr.EventData) -> Any:
+        return show_base(studio, event._data)
+
+    form.pictures.change(
+        show_how, [form.pictures], [form.how, form.problem, *form.prepare], **quiet
+    ).then(plan, form.order, planned, **quiet)  # fmt: skip
+    form.pictures.select(further, None, [form.base], **quiet)
+    form.base.focus(lambda: gr.update(choices=_bases(studio)), None, [form.base], **quiet)
+    form.base.change(
+        lambda base, *given: fit_to_base(studio, base, given), [form.base, *form.prepare], form.prepare, **quiet
+    ).then(plan, form.order, planned, **quiet)  # fmt: skip
+    gr.on(
+        [form.minutes.input, *(component.input for component in form.prepare)], plan, form.order, planned,
+        trigger_mode="always_last", **quiet,
+    )  # fmt: skip
+    form.start.click(
+        lambda *given: start(studio, given), [*form.order, *form.advanced], [form.job, form.problem], **quiet
+    ).then(None, [form.job], None, js=_TELL, **quiet)  # fmt: skip
+
+
+_TELL = '(job) => { if (job) window.dispatchEvent(new CustomEvent("studio-training", { detail: job })); return []; }'
+"""Tells the monitor and the dropzone that a run was ordered."""
+
+
+# ── events ──
+
+
+def show_how(pictures: Any) -> list[Any]:
+    """Pictures were chosen: show how they can be prepared, filled with what suits them."""
+    suggestion = (pictures or {}).get("suggestion")
+    settings = from_json(PrepareSettings, suggestion) if suggestion else PrepareSettings()
+    return [gr.update(visible=bool(suggestion)), "", *(getattr(settings, option.name) for option in _PREPARE)]
+
+
+def show_base(studio: Studio, data: Any) -> Any:
+    """{"base": id}: "Train it further" was clicked; start from that model. An empty id only reads the shelf again."""
+    base = str(data.get("base", "")) if isinstance(data, dict) else ""
+    known = _bases(studio)
+    chosen = base if base in {id for _, id in known} else ""
+    return gr.update(choices=known, value=chosen) if base else gr.update(choices=known)
+
+
+def fit_to_base(studio: Studio, base: str, given: Sequence[Any]) -> list[Any]:
+    """A model was chosen to start from: its size, colours and classes are those of the pictures, too."""
+    settings = from_json(PrepareSettings, values(_PREPARE, given))
+    try:
+        settings = studio.desk.fit_to(settings, base or "")
+    except StudioError:
+        pass  # the plan says it
+    return [getattr(settings, option.name) for option in _PREPARE]
+
+
+def show_plan(studio: Studio, given: Sequence[Any]) -> list[Any]:
+    """The plan's reasons, whether it can start, and every advanced setting as planned."""
+    if not given[0]:
+        return ["", gr.update(interactive=False), *(None for _ in _ADVANCED)]
+    try:
+        plan = studio.desk.plan(read_order(given))
+    except StudioError as error:
+        return [_problem(error), gr.update(interactive=False), *(gr.skip() for _ in _ADVANCED)]
+    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in plan.reasons)
+    return [f"<ul>{reasons}</ul>", gr.update(interactive=True), *(getattr(plan.config, o.name) for o in _ADVANCED)]
+
+
+def start(studio: Studio, given: Sequence[Any]) -> list[Any]:
+    """Begin; the id of the job, or a sentence that says why not."""
+    try:
+        studio.policy.require("train")
+        studio.sessions.owner((given[0] or {}).get("token", ""))
+        count = len(given) - len(_ADVANCED)
+        order = read_order(given[:count])
+        changed = values(_ADVANCED, given[count:])
+        return [studio.desk.start(replace(order, changes=changed)), ""]
+    except StudioError as error:
+        return ["", _problem(error)]
+
+
+def read_order(given: Sequence[Any]) -> Order:
+    """The order that a form's values make: pictures, minutes, base, title, then the settings of preparing.
+
+    Raises:
+        BadInput: no pictures, or a value out of its range.
+    """
+    pictures, minutes, base, title, *prepare = given
+    return Order(
+        pictures=read_pictures(pictures),
+        minutes=_option(TrainConfig, "minutes").check(float(minutes)),
+        base=base or "",
+        title=(title or "").strip(),
+        prepare=from_json(PrepareSettings, values(_PREPARE, prepare)),
+    )
+
+
+def read_pictures(value: Any) -> Upload | str:
+    """What `train.js` says was chosen: {"dataset"} or {"upload", …}."""
+    if not isinstance(value, dict) or not (value.get("dataset") or value.get("upload")):
+        raise BadInput("No pictures are chosen yet.", "Drop some above, or take some that you prepared before.")
+    if value.get("dataset"):
+        return str(value["dataset"])
+    return from_json(Upload, value["upload"])
+
+
+def _problem(error: StudioError) -> str:
+    hint = f"<span>{html.escape(error.hint)}</span>" if error.hint else ""
+    return f'<p class="problem" role="alert"><b>{html.escape(error.message)}</b> {hint}</p>'

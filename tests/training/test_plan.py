@@ -1,0 +1,85 @@
+import dataclasses
+
+import pytest
+
+from studio.data.info import DatasetInfo
+from studio.errors import BadInput
+from studio.families.base import settings_from
+from studio.training.plan import generator_macs, plan, wanted_kimg
+from studio.weights.card import ModelCard
+
+LAPTOP = {"cores": 2, "has_bfloat16": True, "device": "cpu"}
+INFO = DatasetInfo(
+    id="leaves", title="Leaves", resolution=256, channels=3, count=300, fingerprint="f" * 64, mirror=True,
+    labels=("oak", "elm"), counts=(100, 200),
+)  # fmt: skip
+
+
+def card(**changes):
+    settings = {"resolution": 64, "channels": 3, "classes": 0, "channel_base": 2048, "channel_max": 128}
+    return ModelCard(**{"id": "b", "title": "Base", "family": "stylegan2", "settings": settings, "resolution": 64, **changes})
+
+
+def test_more_time_never_makes_a_smaller_model():
+    sizes = []
+    for minutes in (5, 30, 180, 480):
+        settings = plan(minutes, INFO, **LAPTOP).config.settings
+        sizes.append(generator_macs(settings["resolution"], settings["channel_base"] // settings["resolution"]))
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+
+
+def test_five_minutes_see_about_ten_thousand_pictures():
+    assert wanted_kimg(5) == 10
+    for machine in (LAPTOP, {"cores": 8, "has_bfloat16": False, "device": "cpu"}):
+        chosen = plan(5, INFO, **machine)
+        shown = float(chosen.reasons[0].split("about ")[1].split(" ")[0].replace(",", ""))
+        assert 10_000 <= shown <= 40_000
+
+
+def test_it_plans_for_the_pictures():
+    config = plan(30, INFO, **LAPTOP).config
+    assert config.settings["classes"] == 2 and config.mirror and config.dataset_fingerprint == INFO.fingerprint
+    assert config.augment == "ada" and config.family == "stylegan2"
+    assert config.r1_gamma == pytest.approx(0.0002 * config.settings["resolution"] ** 2 / config.batch, rel=0.05)
+    assert settings_from(config.family, config.settings).resolution == config.settings["resolution"]
+
+
+def test_small_pictures_are_not_enlarged():
+    config = plan(480, dataclasses.replace(INFO, resolution=32), cores=64, has_bfloat16=True, device="cuda").config
+    assert config.settings["resolution"] == 32
+
+
+def test_the_reasons_are_sentences():
+    for minutes in (5, 30, 180, 480):
+        reasons = plan(minutes, INFO, card(), **LAPTOP).reasons if minutes == 30 else plan(minutes, INFO, **LAPTOP).reasons
+        assert len(reasons) >= 3 and all(reason.endswith(".") and reason[0].isupper() for reason in reasons)
+
+
+def test_a_base_gives_its_settings_and_gentler_ways():
+    base = card()
+    config = plan(30, dataclasses.replace(INFO, labels=(), counts=()), base, **LAPTOP).config
+    assert config.settings == base.settings and config.ema_rampup == 0 and config.ada_speed_kimg <= 100
+    assert config.freeze_d_layers > 0
+
+
+@pytest.mark.parametrize("wrong", [{"resolution": 512}, {"channels": 1}, {"classes": ("a", "b", "c")}])
+def test_a_base_that_does_not_fit_is_refused(wrong):
+    with pytest.raises(BadInput):
+        plan(30, INFO, card(**wrong), **LAPTOP)
+
+
+def test_odd_sizes():
+    assert plan(5, dataclasses.replace(INFO, resolution=96), **LAPTOP).config.settings["resolution"] == 32
+    with pytest.raises(BadInput, match="50 px"):
+        plan(5, dataclasses.replace(INFO, resolution=50), **LAPTOP)
+
+
+def test_a_very_slow_machine_still_gets_a_plan():
+    config = plan(1, INFO, cores=1, has_bfloat16=False, device="cpu").config
+    assert config.settings["resolution"] <= 32
+
+
+def test_another_family_keeps_its_own_manners():
+    base = card(family="dcgan", settings={"resolution": 64, "channels": 3, "width": 64})
+    config = plan(5, INFO, base, **LAPTOP).config
+    assert config.family == "dcgan" and config.path_length_weight == 0 and config.augment == "diffaugment"
