@@ -9,8 +9,8 @@ const CHARTS = [
   },
   {
     id: "sign", title: "Critic's certainty on your pictures", range: [-1, 1],
-    explanation: "The mean sign of its answers, r\u209c. Close to 1 it knows them by heart.",
-    lines: [{ key: "sign", name: "r\u209c", colour: "#b58cff" }],
+    explanation: "The mean sign of its answers. Close to 1 it knows them by heart.",
+    lines: [{ key: "sign", name: "r", colour: "#b58cff" }],
   },
   {
     id: "augmentation", title: "Augmentation strength", range: [0, 1],
@@ -18,11 +18,11 @@ const CHARTS = [
     lines: [{ key: "augment_p", name: "p", colour: "#ff8a73" }],
   },
 ];
-const HEIGHT = 128;
+const HEIGHT = 104;
 const AXIS = { stroke: "#a09fa9", font: "11.5px Instrument Sans, system-ui", grid: { stroke: "#ffffff0d", width: 1 }, ticks: { show: false } };
 
 const figure = (value) => (value === undefined || value === null ? "–" : Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2));
-const kimg = (value) => (value === 0 || value >= 10 ? `${Math.round(value)}` : value >= 1 ? value.toFixed(1) : value.toFixed(2));
+const seen = (kimg) => (kimg < 1 ? `${Math.round(1000 * kimg)}` : `${Number(kimg.toFixed(1))}k`);
 
 /** The charts of one run. `add(records)` takes its progress events; `draw()` shows them. */
 export function charts() {
@@ -30,13 +30,13 @@ export function charts() {
   const element = h("div.charts", parts.map((part) => part.element));
   const resize = new ResizeObserver(() => parts.forEach((part) => part.fit()));
   resize.observe(element);
-  let x = [];
+  const x = [];
   return {
     element,
     add(records) {
-      for (const { kimg: seen, metrics } of records) {
-        while (x.length && x[x.length - 1] >= seen) { x.pop(); parts.forEach((part) => part.pop()); }
-        x.push(seen);
+      for (const { kimg, metrics } of records) {
+        while (x.length && x[x.length - 1] >= kimg) { x.pop(); parts.forEach((part) => part.pop()); }
+        x.push(kimg);
         parts.forEach((part) => part.push(metrics));
       }
     },
@@ -67,7 +67,7 @@ function chart({ id, title, explanation, lines, range }) {
       if (!plot) open();
       plot.setData([x, ...columns]);
       show();
-      place.ariaLabel = `${title} after ${kimg(x[x.length - 1] ?? 0)} thousand pictures: ${lines.map((line, index) => `${line.name} ${values[index].textContent}`).join(", ")}`;
+      place.ariaLabel = `${title} after ${seen(x[x.length - 1] ?? 0)} pictures: ${lines.map((line, index) => `${line.name} ${values[index].textContent}`).join(", ")}`;
     },
   };
 }
@@ -77,7 +77,7 @@ const settings = (lines, range, width, hover) => ({
   cursor: { sync: { key: "run" }, points: { size: 6 }, drag: { x: false, y: false }, y: false },
   scales: { x: { time: false }, y: range ? { range } : {} },
   axes: [
-    { ...AXIS, size: 24, space: 70, values: (_, ticks) => ticks.map((tick) => `${kimg(tick)}k`) },
+    { ...AXIS, size: 24, space: 70, values: (_, ticks) => ticks.map((tick) => seen(tick)) },
     { ...AXIS, size: 38, space: 34 },
   ],
   series: [{}, ...lines.map((line) => ({ stroke: line.colour, width: 1.5, points: { show: false }, spanGaps: true }))],

@@ -61,14 +61,18 @@ function fillCells(view) {
   })));
 }
 
-const point = (view, seed) => ({ seeds: [{ seed, weight: 1 }], ...(view.about.classes ? { label: seed % view.about.classes } : {}) });
+/** The place that the trainer draws for a seed: with classes, the class is the seed modulo their number. */
+const point = (view, seed) => ({
+  seeds: [{ seed, weight: 1 }], label: view.about.classes ? seed % view.about.classes : null,
+  mix: null, edits: [], truncation: 1, noise_seed: null, blend: [], space: "w",
+});
 
 function openCell(view, seed) {
   if (!view.summary.snapshots.length) {
     complain({ message: "This run has no snapshot yet.", hint: "The first one comes a few seconds after the start." });
     return;
   }
-  openInPlayer({ model: modelAt(view), ...point(view, seed) });
+  openInPlayer({ scene: { model: modelAt(view), point: point(view, seed) } });
 }
 
 /** The sentence beside the bar, and which of the two pictures is seen. */
@@ -81,6 +85,7 @@ function tell(view) {
   view.range.ariaValueText = place;
   view.range.style.setProperty("--to", `${(100 * view.range.value) / Math.max(1, view.range.max)}%`);
   view.canvas.hidden = live;
+  view.play.classList.toggle("asleep", live);
   view.frame.classList.toggle("pixels", (about.size_px ?? 64) <= SMALL_PX);
   view.film.ariaPressed = String(view.playing);
   view.film.replaceChildren(icon(view.playing ? "pause" : "play"));

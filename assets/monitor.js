@@ -243,7 +243,7 @@ function showFigures(list, run) {
   const facts = [
     ["Done", percent(run.fraction)], ["Pictures seen", amount(run.kimg)],
     ["Speed", moving ? `${run.images_per_second >= 10 ? Math.round(run.images_per_second) : run.images_per_second.toFixed(1)} /s` : "–"],
-    ["Trained", duration(run.seconds_trained)], ["Time left", run.state === "finished" ? "none" : duration(run.seconds_left)],
+    ["Trained", duration(run.seconds_trained)], ["Time left", run.state === "finished" ? "–" : duration(run.seconds_left)],
     ["Memory", moving && run.memory_bytes ? bytes(run.memory_bytes) : "–"],
   ];
   if (list.children.length !== facts.length) list.replaceChildren(...facts.map(([name]) => h("div", h("dt", name), h("dd"))));
@@ -260,7 +260,7 @@ function actions(desk, view) {
   const stage = () => model || `${view.id}@${view.summary.snapshots.at(-1)}`;
   const can = {
     pause: may && ["waiting", "starting", "training"].includes(state), resume: may && ["paused", "interrupted", "failed"].includes(state),
-    stop: may && ["starting", "training", "paused", "interrupted", "failed"].includes(state), more: may && ["finished", "paused", "interrupted"].includes(state),
+    stop: may && ["starting", "training", "paused", "interrupted", "failed"].includes(state), more: may && state === "finished",
   };
   return [
     (model || snapshots.length > 0) && button("play-run", "Play it", () => openInPlayer({ model: stage() }), "primary", "play"),
@@ -271,7 +271,7 @@ function actions(desk, view) {
     model && button("to-shelf", "On the shelf", () => { show("shelf"); emit("shelf"); }),
     model && h("a.button", { id: "download-model", href: fileUrl("model-zip", model, { download: 1 }), download: `${model}.zip` }, icon("save"), "Folder"),
     can.more && moreTime(desk, view),
-    may && h("button.button.square.delete", { type: "button", id: "delete-run", title: "Delete this run", ariaLabel: "Delete this run", onclick: () => confirmDelete(desk, view) }, icon("close")),
+    may && button("delete-run", "Delete", () => confirmDelete(desk, view), "delete"),
   ].filter(Boolean);
 }
 

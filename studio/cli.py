@@ -80,6 +80,7 @@ def _serve(namespace: argparse.Namespace) -> int:
 
     auth = _auth(namespace)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve browser and trainer
     os.environ.setdefault("GRADIO_TEMP_DIR", str(_home(namespace).cache / "gradio"))
     try:
         door = Door(namespace.host, namespace.port) if namespace.port else first_free(namespace.host, _DEFAULT_PORT)
@@ -151,6 +152,7 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--time", choices=list(_MINUTES), default="half-hour", help="the dial: how long it may take [half-hour]")
     parser.add_argument("--from", dest="base", default="", metavar="MODEL", help="the shelf model to start from [from scratch]")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting of the plan, such as r1_gamma=2")
+    parser.add_argument("--network", action="append", default=[], metavar="NAME=VALUE", help="change one setting of the network, such as channel_base=2048")
     parser.add_argument("--prepare", action="append", default=[], metavar="NAME=VALUE", help="how pictures are prepared, such as resolution=64")
     parser.add_argument("--options", action="store_true", help="list every setting with its meaning, and end")
 
@@ -167,6 +169,10 @@ def _train(namespace: argparse.Namespace) -> int:
 
     studio = _studio(namespace)
     changes = _pairs(namespace.set, TrainConfig)
+    if namespace.network:
+        from studio.families.base import family
+
+        changes["settings"] = _pairs(namespace.network, family(changes.get("family", "stylegan2")).settings)
     prepare = {**studio.desk.needs_of(namespace.base), **_pairs(namespace.prepare, PrepareSettings)}
     order = Order(
         pictures=_dataset_id(studio, namespace, prepare),

@@ -129,7 +129,7 @@ class Checked:
     """A dataclass whose described fields are checked whenever one is made."""
 
     def __post_init__(self) -> None:
-        for described in options(type(self)):
+        for described in options(type(self)):  # type: ignore[arg-type]  # a class is hashable
             described.check(getattr(self, described.name))
 
 

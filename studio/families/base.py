@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from studio.errors import BadInput
@@ -54,6 +55,10 @@ class Generator(Protocol):
 
     def constant_noise(self) -> Noise:
         """The model's own noise pictures; empty where it has none."""
+        ...
+
+    def prepared(self, dtype: torch.dtype) -> Generator:
+        """A form for play alone that answers the same, quicker: weights folded once, convolutions in `dtype`."""
         ...
 
     def style_matrices(self) -> tuple[Tensor, ...]:

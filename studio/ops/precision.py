@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 
@@ -10,7 +11,7 @@ import torch
 @functools.cache
 def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 matrices in hardware (AMX or AVX512-BF16)."""
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 

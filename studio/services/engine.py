@@ -7,14 +7,16 @@ from the page then waits for one picture at most. torch is imported in that thre
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from studio.errors import StudioError
 from studio.latent.point import Point, Scene
@@ -82,6 +84,7 @@ class Engine:
 
     def _warm(self) -> None:
         self._stage = "Waking PyTorch"
+        _keep_large_buffers()
         import torch
 
         import studio.latent.directions
@@ -103,11 +106,11 @@ class Engine:
 
     def frame(self, scene: Scene) -> np.ndarray:
         """The quick picture of a scene, uint8 [h, w, c]: for play."""
-        return self._draw(scene.model, (scene.point,), exact=False)[0]
+        return self._draw(scene.model, (scene.point,), exact=False)[0, ...]
 
     def still(self, scene: Scene) -> np.ndarray:
         """The exact picture of a scene, uint8 [h, w, c], float32 at batch 1: for keeping."""
-        return self._draw(scene.model, (scene.point,), exact=True)[0]
+        return self._draw(scene.model, (scene.point,), exact=True)[0, ...]
 
     def frames(self, model_id: str, points: Sequence[Point]) -> np.ndarray:
         """Quick pictures of many points of one model in one batch, uint8 [n, h, w, c]."""
@@ -166,9 +169,10 @@ class Engine:
         from studio.weights.store import load_generator
 
         with torch.inference_mode():
-            exact, card = load_generator(self._find(model_id))
+            network, card = load_generator(self._find(model_id))
+            exact = cast("Generator", network)
             quick = exact.prepared(quick_dtype())
-        size = sum(tensor.numel() * tensor.element_size() for tensor in exact.state_dict().values())
+        size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
         return Player(card=card, exact=exact, quick=quick, size_bytes=2 * size)
 
     def _make_room(self) -> None:
@@ -188,6 +192,16 @@ class Engine:
             kept = self._cache / f"directions-{player.card.files.get(WEIGHTS_FILE, model_id)[:32]}.safetensors"
             player.directions = directions.find_or_load(player.exact, kept)
         return player.directions
+
+
+def _keep_large_buffers() -> None:
+    """Let glibc keep large blocks instead of giving them back after every picture and faulting them in again.
+
+    The numbers are M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD of mallopt(3)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for parameter, size_bytes in ((-1, 1 << 30), (-2, 64 << 20), (-3, 1 << 30)):
+            mallopt(parameter, size_bytes)
 
 
 def _log_failure(future: Future[Any]) -> None:

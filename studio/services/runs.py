@@ -2,7 +2,8 @@
 
 A run is *wanted* while its folder holds a wish. One run trains at a time; the others wait in line. A trainer outlives
 the studio: at the next start it is adopted by the lock that it holds. What ended without a word is started again from
-its newest checkpoint, three times in ten minutes; then the run has failed, and one click tries again.
+its newest checkpoint, three times in ten minutes unless it gets further; then the run has failed, and one click tries
+again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,45 +26,13 @@ from studio.training.events import EventLog, Failed, Finished, RunEvent, read_re
 from studio.training.folder import RunFolder
 from studio.training.process import Trainer, trainer_command
 from studio.training.record import Record
+from studio.training.summary import RunSummary, summarise
 
 WATCH_SECONDS = 0.2
 RESTARTS = 3
 RESTART_WINDOW_SECONDS = 600.0
 SAVE_SECONDS = 10.0
 LOCKED_CODE = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSummary:
-    """One run as the page shows it.
-
-    `state` is waiting, starting, training, pausing, paused, stopping, finished, failed or interrupted. `fraction` is
-    0 to 1, `snapshots` are the steps that can be played, and `model_id` names the finished model on the shelf.
-    """
-
-    id: str
-    title: str
-    state: str
-    fraction: float
-    step: int
-    kimg: float
-    images_per_second: float
-    seconds_left: float
-    seconds_trained: float
-    memory_bytes: int
-    message: str
-    hint: str
-    metrics: dict[str, float]
-    preview: str
-    preview_seeds: tuple[int, ...]
-    preview_columns: int
-    snapshots: tuple[int, ...]
-    base: str
-    dataset: str
-    family: str
-    minutes: float
-    model_id: str
-    created: str
 
 
 class Runs:
@@ -91,6 +59,7 @@ class Runs:
         self._records: dict[str, Record] = {}
         self._configs: dict[str, TrainConfig] = {}
         self._deaths: dict[str, list[float]] = {}
+        self._begun_at: dict[str, int] = {}
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -168,12 +137,11 @@ class Runs:
         with self._lock:
             if run_id in self._queue:
                 self._queue.remove(run_id)
-            folder.write_wish("pause")
             if trainer := self._live.pop(run_id, None):
                 trainer.kill()
             hidden = paths.temporary_beside(folder.root)
             os.replace(folder.root, hidden)
-            for known in (self._records, self._configs, self._deaths):
+            for known in (self._records, self._configs, self._deaths, self._begun_at):
                 known.pop(run_id, None)
         shutil.rmtree(hidden, ignore_errors=True)
 
@@ -189,34 +157,7 @@ class Runs:
         folder = self._folder(run_id)
         with self._lock:
             state, record, config = self._state(run_id), self._record(run_id), self._config(run_id)
-        figures, finished = record.figures, state == "finished"
-        seconds = float(figures.get("seconds", 0.0))
-        training = state in ("training", "pausing", "stopping")
-        return RunSummary(
-            id=run_id,
-            title=config.title,
-            state=state,
-            fraction=1.0 if finished else _fraction(config, seconds, float(figures.get("kimg", 0.0))),
-            step=figures.get("step", 0),
-            kimg=figures.get("kimg", 0.0),
-            images_per_second=figures.get("images_per_second", 0.0) if training else 0.0,
-            seconds_left=_seconds_left(config, seconds, figures, state),
-            seconds_trained=seconds,
-            memory_bytes=figures.get("memory_bytes", 0) if training else 0,
-            message=record.message,
-            hint=record.hint,
-            metrics=dict(figures.get("metrics", {})),
-            preview=record.preview,
-            preview_seeds=record.preview_seeds,
-            preview_columns=record.preview_columns,
-            snapshots=_snapshots(folder),
-            base=Path(config.base_model).name,
-            dataset=Path(config.dataset).name,
-            family=config.family,
-            minutes=config.minutes,
-            model_id=Path(record.model).name if finished else "",
-            created=config.created,
-        )
+        return summarise(run_id, folder, config, record, state)
 
     def newest(self) -> str:
         """The id of the run that was made last. Raises NotFound if there is none."""
@@ -315,8 +256,10 @@ class Runs:
             self._enqueue(run_id)
 
     def _died(self, run_id: str) -> None:
-        """A trainer ended without a word: again from the newest checkpoint, but not for ever."""
+        """A trainer ended without a word: again from the newest checkpoint, but not for ever if it gets nowhere."""
         now = time.monotonic()
+        if self._record(run_id).saved_step > self._begun_at.get(run_id, 0):
+            self._deaths.pop(run_id, None)
         recent = [moment for moment in self._deaths.get(run_id, []) if now - moment < RESTART_WINDOW_SECONDS]
         self._deaths[run_id] = [*recent, now]
         folder = RunFolder(self._home.runs / run_id)
@@ -331,7 +274,9 @@ class Runs:
         folder = RunFolder(self._home.runs / run_id)
         if not folder.config.is_file():
             return
-        self._record(run_id).phase = "starting"
+        record = self._record(run_id)
+        record.phase = "starting"
+        self._begun_at[run_id] = record.saved_step
         self._live[run_id] = Trainer.launch(folder, self._command(folder.root))
 
     def _adopt(self, run_id: str) -> None:
@@ -387,7 +332,8 @@ class Runs:
             return None
 
     def _state(self, run_id: str) -> str:
-        phase, wish = self._record(run_id).phase, RunFolder(self._home.runs / run_id).read_wish()
+        folder = RunFolder(self._home.runs / run_id)
+        phase, wish = self._record(run_id).phase, folder.read_wish()
         if run_id in self._live:
             begun = "starting" if phase == "starting" else "training"
             return {"pause": "pausing", "stop": "stopping"}.get(wish, begun)
@@ -395,28 +341,11 @@ class Runs:
             return "stopping" if wish == "stop" else "waiting"
         if wish == "pause" or phase == "paused":
             return "paused"
-        return phase if phase in ("finished", "failed") else "interrupted"
+        if phase in ("finished", "failed"):
+            return phase
+        return "interrupted" if lock.holder(folder.lock) is None else "training"
 
 
 def _now() -> str:
     moment = time.time()
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)) + f".{int(moment * 1000) % 1000:03d}Z"
-
-
-def _snapshots(folder: RunFolder) -> tuple[int, ...]:
-    if not folder.snapshots.is_dir():
-        return ()
-    return tuple(sorted(int(place.name) for place in folder.snapshots.iterdir() if place.name.isdigit()))
-
-
-def _fraction(config: TrainConfig, seconds: float, kimg: float) -> float:
-    by_pictures = kimg / config.kimg if config.kimg else 0.0
-    return min(1.0, max(seconds / config.total_seconds, by_pictures))
-
-
-def _seconds_left(config: TrainConfig, seconds: float, figures: dict[str, Any], state: str) -> float:
-    if state == "finished":
-        return 0.0
-    if state == "training" and "seconds_left" in figures:
-        return float(figures["seconds_left"])
-    return max(0.0, config.total_seconds - seconds)

@@ -1,7 +1,7 @@
 """Where a run is ordered: pictures and one dial in, a training run out.
 
-`plan` says beforehand what would be done and why. `start` prepares the pictures, plans with what they really hold, and puts
-the run in line; all of it in the background, so that the page has its answer at once.
+`plan` says beforehand what would be done and why. `start` prepares the pictures, plans with what they really hold, and
+puts the run in line; all of it in the background, so that the page has its answer at once.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.data.info import DatasetInfo
 from studio.data.prepare import RESOLUTIONS, PrepareSettings
 from studio.errors import BadInput
+from studio.options import from_json, to_json
 from studio.services.datasets import Datasets
 from studio.services.jobs import Job, Jobs
 from studio.services.runs import Runs
@@ -58,7 +58,7 @@ class Order:
         minutes: the dial.
         base: the id of a model on the shelf to start from; "" is from nothing.
         title: of the run; "" takes that of the pictures.
-        changes: settings of `TrainConfig` that are not as planned.
+        changes: settings of `TrainConfig` that are not as planned; "settings" may name only some of the network's.
     """
 
     pictures: Upload | str
@@ -84,21 +84,18 @@ class TrainingDesk:
         Raises:
             NotFound: no such dataset or model. BadInput: the pictures do not fit the model to start from.
         """
-        from studio.training.plan import plan
-
-        card = self._base(order)
-        info = expected(order) if isinstance(order.pictures, Upload) else self._datasets.info(order.pictures)
-        if card is not None:
-            require_fit(info, card)
-        return plan(order.minutes, info, card)
+        pictures = order.pictures
+        return self._plan(
+            order, expected(order, pictures) if isinstance(pictures, Upload) else self._datasets.info(pictures)
+        )
 
     def start(self, order: Order) -> str:
         """Prepare and train in the background; returns the id of the job, whose result is the id of the run.
 
         Raises:
-            NotFound, BadInput: as in `plan`.
+            NotFound, BadInput: as in `plan`, or a change that no run can have.
         """
-        self._configure(order, order.pictures if isinstance(order.pictures, str) else "")
+        changed(self.plan(order).config, order.changes)
         return self._jobs.start(lambda job: self._work(order, job))
 
     def fit_to(self, settings: PrepareSettings, base: str) -> PrepareSettings:
@@ -116,30 +113,34 @@ class TrainingDesk:
         return {name: getattr(fitting, name) for name in names}
 
     def _work(self, order: Order, job: Job) -> str:
-        if isinstance(order.pictures, Upload):
-            job.stage("prepare", "Cutting your pictures to size")
-            info = self._datasets.prepare(order.pictures.id, order.prepare, order.title, job.progress, job.cancelled)
-            order = dataclasses.replace(order, pictures=info.id)
+        info = self._prepared(order, job)
         job.stop_if_cancelled()
         job.stage("plan", "Planning the run")
-        assert isinstance(order.pictures, str)
-        return self._runs.start(self._configure(order, order.pictures), order.title)
+        return self._runs.start(self._config(order, info))
 
-    def _configure(self, order: Order, dataset: str) -> TrainConfig:
-        """The plan with the artist's changes and the folders filled in."""
-        config = dataclasses.replace(self.plan(order).config, **order.changes)
-        info = self._datasets.info(dataset) if dataset else expected(order)
+    def _prepared(self, order: Order, job: Job) -> DatasetInfo:
+        if not isinstance(order.pictures, Upload):
+            return self._datasets.info(order.pictures)
+        job.stage("prepare", "Cutting your pictures to size")
+        return self._datasets.prepare(order.pictures.id, order.prepare, order.title, job.progress, job.cancelled)
+
+    def _plan(self, order: Order, info: DatasetInfo) -> Plan:
+        from studio.training.plan import plan
+
+        card = self._shelf_card(order.base) if order.base else None
+        if card is not None:
+            require_fit(info, card)
+        return plan(order.minutes, info, card)
+
+    def _config(self, order: Order, info: DatasetInfo) -> TrainConfig:
+        """The plan with the artist's changes, and the folders filled in."""
         return dataclasses.replace(
-            config,
+            changed(self._plan(order, info).config, order.changes),
             title=(order.title.strip() or info.title)[:_LONGEST_TITLE],
-            dataset=str(self._datasets.folder(dataset)) if dataset else "",
+            dataset=str(self._datasets.folder(info.id)),
             dataset_fingerprint=info.fingerprint,
             base_model=str(self._shelf.folder(order.base)) if order.base else "",
-            minutes=order.minutes,
         )
-
-    def _base(self, order: Order) -> ModelCard | None:
-        return self._shelf_card(order.base) if order.base else None
 
     def _shelf_card(self, model_id: str) -> ModelCard:
         entry = self._shelf.entry(model_id)
@@ -148,10 +149,14 @@ class TrainingDesk:
         return entry.card
 
 
-def expected(order: Order) -> DatasetInfo:
-    """What the dataset will say of itself once the upload of `order` is prepared; folder and fingerprint are not known yet."""
-    upload, settings = order.pictures, order.prepare
-    assert isinstance(upload, Upload)
+def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """The settings with some of them changed. Raises BadInput for a name or a value that no run has."""
+    return from_json(TrainConfig, {**to_json(config), **changes})
+
+
+def expected(order: Order, upload: Upload) -> DatasetInfo:
+    """What the dataset will say of itself once `upload` is prepared; its folder and fingerprint are not known yet."""
+    settings = order.prepare
     labels = upload.classes if settings.classes_from_folders and len(upload.classes) > 1 else ()
     return DatasetInfo(
         id="",
@@ -168,7 +173,9 @@ def expected(order: Order) -> DatasetInfo:
 def fitted(settings: PrepareSettings, card: ModelCard) -> PrepareSettings:
     """The settings with the size, colours and classes of a model. Raises BadInput if its size is not one we prepare."""
     if card.resolution not in RESOLUTIONS:
-        raise BadInput(f"Pictures cannot be prepared at {card.resolution} px.", "Start from another model, or from scratch.")
+        raise BadInput(
+            f"Pictures cannot be prepared at {card.resolution} px.", "Start from another model, or from scratch."
+        )
     return dataclasses.replace(
         settings,
         resolution=card.resolution,
@@ -186,7 +193,8 @@ def require_fit(info: DatasetInfo, card: ModelCard) -> None:
         )
     if info.channels != card.channels:
         raise BadInput(
-            f"{card.title} has other colours than these pictures.", "Prepare them in its colours, or start from another model."
+            f"{card.title} has other colours than these pictures.",
+            "Prepare them in its colours, or start from another model.",
         )
     if card.classes and len(card.classes) != len(info.labels):
         raise BadInput(

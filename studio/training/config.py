@@ -207,9 +207,7 @@ class TrainConfig(Checked):
         choices=("auto", "bfloat16", "float32"),
         advanced=True,
     )
-    threads: int = option(
-        0, help="Processor threads to use; 0 chooses.", low=0, high=512, advanced=True
-    )
+    threads: int = option(0, help="Processor threads to use; 0 chooses.", low=0, high=512, advanced=True)
     checkpoint_seconds: float = option(
         120.0,
         help="At most this much work is repeated after a crash.",

@@ -28,7 +28,7 @@ from studio.training.folder import RunFolder
 from studio.training.health import diversity
 from studio.training.sitting import Due, Sitting, fraction, progress, started, warned
 from studio.training.state import TrainState, compute_dtype, new_state, pick_device, scale_rates
-from studio.training.step import Bench, Metrics, NotFinite, train_step
+from studio.training.step import Bench, NotFinite, train_step
 
 PROGRESS_SECONDS = 0.4
 PROGRESS_SLOWEST_SECONDS = 2.0
@@ -174,8 +174,8 @@ def _go_on(sitting: Sitting, wish: Wish) -> Iterator[events.RunEvent]:
 def _step(sitting: Sitting) -> Iterator[events.RunEvent]:
     begun = sitting.clock()
     try:
-        metrics = train_step(sitting.bench, sitting.state)
-        yield from _due(sitting, metrics)
+        sitting.metrics |= train_step(sitting.bench, sitting.state)
+        yield from _due(sitting)
     except NotFinite as error:
         yield from _roll_back(sitting, error)
     except (RuntimeError, MemoryError) as error:
@@ -185,11 +185,11 @@ def _step(sitting: Sitting) -> Iterator[events.RunEvent]:
     sitting.state.seconds += sitting.clock() - begun
 
 
-def _due(sitting: Sitting, metrics: Metrics) -> Iterator[events.RunEvent]:
+def _due(sitting: Sitting) -> Iterator[events.RunEvent]:
     """What the clock asks for after a step."""
     state, due = sitting.state, sitting.due
     if state.seconds >= due.progress:
-        yield progress(sitting, metrics)
+        yield progress(sitting)
         yield from _judge(sitting)
         due.progress = state.seconds + min(PROGRESS_SLOWEST_SECONDS, PROGRESS_SECONDS + state.seconds / 600)
     if state.seconds >= due.preview:
@@ -206,6 +206,7 @@ def _finish(sitting: Sitting) -> Iterator[events.RunEvent]:
     yield from _save(sitting)
     yield from _preview(sitting)
     yield from _snapshot(sitting)
+    yield progress(sitting)
     model = publish.publish(sitting.config, sitting.dataset.info, sitting.state, sitting.folder.root)
     yield events.Finished(model=model, message="The training is done.", **sitting.stamp())
 

@@ -155,7 +155,9 @@ def _settings_of_base(info: DatasetInfo, base: ModelCard) -> dict[str, Any]:
             "Prepare the pictures at the size of the model.",
         )
     if info.channels != base.channels:
-        raise BadInput(f"{base.title} has other colours than these pictures.", "Prepare them in the colours of the model.")
+        raise BadInput(
+            f"{base.title} has other colours than these pictures.", "Prepare them in the colours of the model."
+        )
     if base.classes and len(base.classes) != len(info.labels):
         raise BadInput(
             f"{base.title} has {len(base.classes)} classes, and these pictures {len(info.labels)}.",
@@ -216,7 +218,8 @@ def _rounded(value: float) -> float:
 
 def _reasons(config: TrainConfig, info: DatasetInfo, base: ModelCard | None, kimg: float) -> Iterator[str]:
     size = config.settings["resolution"]
-    yield f"In {_duration(config.minutes)} this machine can show about {_count(kimg * 1000)} pictures at {size} × {size} px."
+    shown = f"about {_count(kimg * 1000)} pictures at {size} × {size} px"
+    yield f"In {_duration(config.minutes)} this machine can show the model {shown}."
     if base is not None:
         yield f"It goes on from {base.title}, so the first pictures are good ones and then turn into yours."
     if size < info.resolution:

@@ -20,6 +20,7 @@ class Record:
 
     offset: int = 0
     phase: str = "new"
+    saved_step: int = 0
     message: str = ""
     hint: str = ""
     model: str = ""
@@ -38,11 +39,14 @@ class Record:
         kind = record["event"]
         self.figures |= {key: record[key] for key in ("step", "kimg", "seconds") if key in record}
         if kind == "progress":
-            names = ("fraction", "images_per_second", "seconds_left", "memory_bytes", "metrics")
-            self.figures |= {name: record[name] for name in names if name in record}
+            names = ("fraction", "images_per_second", "seconds_left", "memory_bytes")
+            self.figures |= {name: record[name] for name in names}
+            self.figures["metrics"] = self.figures.get("metrics", {}) | record["metrics"]
         elif kind == "preview":
             self.preview, self.preview_seeds = record["file"], tuple(record["seeds"])
             self.preview_columns = record["columns"]
+        elif kind == "checkpoint":
+            self.saved_step = record["step"]
         elif kind == "started":
             self.phase, self.message, self.hint = "training", "", ""
         elif kind == "paused":

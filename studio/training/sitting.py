@@ -48,6 +48,7 @@ class Sitting:
     rate_seconds: float = 0.0
     images_per_second: float = 0.0
     saved_step: int = -1
+    metrics: Metrics = field(default_factory=dict)
 
     def stamp(self) -> dict[str, Any]:
         """When, for an event."""
@@ -63,7 +64,7 @@ def fraction(config: TrainConfig, state: TrainState) -> float:
     return min(1.0, max(parts))
 
 
-def progress(sitting: Sitting, metrics: Metrics) -> events.Progress:
+def progress(sitting: Sitting) -> events.Progress:
     state, config = sitting.state, sitting.config
     if (passed := state.seconds - sitting.rate_seconds) > 0.2:
         rate = (state.images - sitting.rate_images) / passed
@@ -71,7 +72,7 @@ def progress(sitting: Sitting, metrics: Metrics) -> events.Progress:
             rate if not sitting.images_per_second else 0.7 * sitting.images_per_second + 0.3 * rate
         )
         sitting.rate_images, sitting.rate_seconds = state.images, state.seconds
-    figures = {name: round(value.item(), 6) for name, value in metrics.items()}
+    figures = {name: round(value.item(), 6) for name, value in sitting.metrics.items()}
     figures |= {"sign": round(state.sign_mean, 4), "augment_p": round(state.augment_p, 6)}
     return events.Progress(
         fraction=round(fraction(config, state), 6),

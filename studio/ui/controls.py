@@ -13,12 +13,14 @@ from gradio.components import Component
 from studio.errors import BadInput
 from studio.options import Option, options
 
-_FEW = 5
+_BAR_CHARACTERS = 26
+"""Choices whose words are no longer than this together stand side by side; others make a list."""
+
 _CHOICE_WORDS: Mapping[str, str] = {
     "crop": "Crop", "pad": "Pad", "rgb": "Colour", "grey": "Grey", "rgba": "Transparent", "auto": "automatic",
     "ada": "ADA", "diffaugment": "DiffAugment", "cpu": "processor", "cuda": "NVIDIA GPU", "mps": "Apple GPU",
-    "nonsaturating": "non-saturating", "least_squares": "least squares", "rmsprop": "RMSprop", "sgd": "SGD", "adam": "Adam",
-    "stylegan2": "StyleGAN2", "dcgan": "DCGAN", "mlp": "MLP",
+    "nonsaturating": "non-saturating", "least_squares": "least squares",
+    "rmsprop": "RMSprop", "sgd": "SGD", "adam": "Adam", "stylegan2": "StyleGAN2", "dcgan": "DCGAN", "mlp": "MLP",
 }  # fmt: skip
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
@@ -33,19 +35,29 @@ def described(kind: type, *, advanced: bool, skip: Iterable[str] = ()) -> tuple[
 def control(option: Option, *, prefix: str, value: Any = None) -> Component:
     """The component for one option, with the element id "<prefix>-<name>".
 
-    A colour becomes a colour picker, an on/off a checkbox, few choices buttons, many a list, anything else a number or a text.
+    A colour becomes a colour picker, an on/off a checkbox, short choices a bar, long ones a list, anything else a number or
+    a text.
     """
-    common = {"label": _label(option), "info": option.help, "elem_id": f"{prefix}-{option.name}", "interactive": True}
+    common: dict[str, Any] = {
+        "label": _label(option),
+        "info": option.help,
+        "elem_id": f"{prefix}-{option.name}",
+        "interactive": True,
+    }
     kind = _kind(option)
     if kind is bool:
         return gr.Checkbox(value=value, **common)
     if option.choices:
         choices = [(_CHOICE_WORDS.get(str(choice), str(choice)), choice) for choice in option.choices]
-        if len(choices) <= _FEW:
+        if sum(len(words) for words, _ in choices) <= _BAR_CHARACTERS:
             return gr.Radio(choices, value=value, elem_classes="segmented", **common)
         return gr.Dropdown(choices, value=value, **common)
     if kind in (int, float):
-        limits = {"minimum": option.low, "maximum": option.high, "precision": 0 if kind is int else None}
+        limits: dict[str, Any] = {
+            "minimum": option.low,
+            "maximum": option.high,
+            "precision": 0 if kind is int else None,
+        }
         return gr.Number(value=value, step=_step(option, kind), **limits, **common)
     if _is_colour(option):
         return gr.ColorPicker(value=value, **common)

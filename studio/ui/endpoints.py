@@ -56,9 +56,11 @@ def add(studio: Studio) -> None:
         job = studio.exports.start(owner, model, from_json(Timeline, json.loads(timeline)), settings)
         return str(studio.exports.file(owner, _finished(studio, job)))
 
-    for function in (models, save, gallery):
+    asked: tuple[Callable[..., Any], ...] = (models, save, gallery)
+    drawn: tuple[Callable[..., Any], ...] = (generate, interpolate)
+    for function in asked:
         expose(function, gr.JSON(visible=False))
-    for function in (generate, interpolate):
+    for function in drawn:
         expose(function, gr.File(visible=False))
     _add_training(studio)
 
@@ -105,7 +107,8 @@ def _add_training(studio: Studio) -> None:
         return summary
 
     expose(upload, gr.JSON(visible=False), files=gr.File(visible=False, file_count="multiple", type="filepath"))
-    for function in (prepare, start_run, runs, control_run):
+    worked: tuple[Callable[..., Any], ...] = (prepare, start_run, runs, control_run)
+    for function in worked:
         expose(function, gr.JSON(visible=False))
 
 

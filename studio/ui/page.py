@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 
@@ -32,7 +32,7 @@ def build(studio: Studio) -> gr.Blocks:
                         mounted(name)
         endpoints.add(studio)
     page.queue(max_size=studio.policy.queue_size, default_concurrency_limit=4)
-    return page
+    return cast(gr.Blocks, page)
 
 
 def _core(studio: Studio) -> None:

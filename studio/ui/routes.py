@@ -136,7 +136,7 @@ def _find_file(studio: Studio, owner: str, kind: str, name: str) -> Path:
         "film": lambda: studio.exports.file(owner, first),
         "preview": lambda: studio.runs.preview_file(first, rest),
         "sheet": lambda: studio.datasets.folder(first) / "sheet.webp",
-        "upload": lambda: studio.datasets.thumbnail(first, rest),
+        "upload": lambda: studio.datasets.sheet(first, rest or "sheet.webp"),
     }
     if kind not in finders:
         raise NotFound("There is no such file.", "Reload the page.")

@@ -1,7 +1,7 @@
 """Training: pictures in, one dial, and the runs with all that they tell while they learn.
 
-On the left a new run is ordered: `train.js` takes the pictures, Gradio's own controls ask how and how long. On the right
-`monitor.js` shows the runs; it asks for `changes` once a second, so a reload or another page loses nothing.
+On the left a new run is ordered: `train.js` takes the pictures, Gradio's own controls ask how and how long. On the
+right `monitor.js` shows the runs; it asks for `changes` once a second, so a reload or another page loses nothing.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from studio.data.prepare import PrepareSettings
 from studio.errors import BadInput, StudioError
-from studio.options import Option, from_json, options, to_json
+from studio.options import Option, from_json, options
 from studio.services.studio import Studio
 from studio.services.training_desk import Order, Upload
 from studio.training.config import TrainConfig
@@ -28,7 +27,9 @@ DIAL = (("5 minutes", 5), ("Half an hour", 30), ("An evening", 180), ("A night",
 FROM_SCRATCH = ("Nothing: from scratch", "")
 _MOST_PROGRESS = 1500
 _SETTINGS = {option.name: option for option in options(PrepareSettings)}
-_PLAIN = tuple(_SETTINGS[name] for name in ("resolution", "fit", "colour", "mirror", "classes_from_folders", "drop_duplicates"))
+_PLAIN = tuple(
+    _SETTINGS[name] for name in ("resolution", "fit", "colour", "mirror", "classes_from_folders", "drop_duplicates")
+)
 _FINE = tuple(_SETTINGS[name] for name in ("background", "sharp_pixels"))
 _PREPARE = _PLAIN + _FINE
 _ADVANCED = described(TrainConfig, advanced=True, skip=("dataset_fingerprint", "publish_to", "created"))
@@ -148,7 +149,8 @@ def _about(studio: Studio, config: TrainConfig) -> str:
     size = config.settings.get("resolution")
     base = config.base_model.replace("\\", "/").rstrip("/").rpartition("/")[2]
     titles = {entry.id: entry.title for entry in studio.shelf.list()} if base else {}
-    parts = [pictures, f"{size} px" if size else "", f"starting from {titles.get(base, base)}" if base else "from scratch"]
+    beginning = f"starting from {titles.get(base, base)}" if base else "from scratch"
+    parts = [pictures, f"{size} px" if size else "", beginning]
     return " · ".join(part for part in parts if part)
 
 
@@ -165,18 +167,18 @@ class Form:
 
     pictures: gr.HTML
     how: gr.Column
-    prepare: list[Component]
+    prepare: list[Any]
     minutes: gr.Radio
     base: gr.Dropdown
     title: gr.Textbox
     plan: gr.HTML
-    advanced: list[Component]
+    advanced: list[Any]
     start: gr.Button
     problem: gr.HTML
     job: gr.Textbox
 
     @property
-    def order(self) -> list[Component]:
+    def order(self) -> list[Any]:
         """The inputs that say what is asked for."""
         return [self.pictures, self.minutes, self.base, self.title, *self.prepare]
 
@@ -198,7 +200,7 @@ def _form(studio: Studio) -> Form:
         pictures = mounted("train")
     with gr.Column(elem_classes="train-step", elem_id="prepare-step", visible=False) as how:
         _heading("How")
-        prepare = [control(option, prefix="prepare", value=option.default) for option in _PLAIN]
+        prepare: list[Any] = [control(option, prefix="prepare", value=option.default) for option in _PLAIN]
         with gr.Accordion("More", open=False, elem_classes="quiet-accordion"):
             prepare += [control(option, prefix="prepare", value=option.default) for option in _FINE]
     with gr.Column(elem_classes="train-step"):
@@ -210,7 +212,7 @@ def _form(studio: Studio) -> Form:
         title = gr.Textbox(label="Name", placeholder="named after the pictures", max_length=80, elem_id="train-title")
         plan = gr.HTML(elem_id="train-plan", padding=False)
         with gr.Accordion("Advanced", open=False, elem_id="train-advanced", elem_classes="quiet-accordion"):
-            gr.HTML("<p>Filled in by the plan. What you change here is used as it is; a new plan fills it in again.</p>")
+            gr.HTML("<p>Filled in by the plan. What you change is used as it is, until you choose another time.</p>")
             advanced = [control(option, prefix="advanced") for option in _ADVANCED]
         problem = gr.HTML(elem_id="train-problem", padding=False)
         start = gr.Button("Start", variant="primary", interactive=False, elem_id="start-training")
@@ -234,7 +236,6 @@ def _bases(studio: Studio) -> list[tuple[str, str]]:
 def _wire(studio: Studio, form: Form) -> None:
     """What happens when something is chosen, changed or started."""
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    planned = [form.plan, form.start, *form.advanced]
 
     def plan(*given: Any) -> list[Any]:
         return show_plan(studio, given)
@@ -242,21 +243,25 @@ def _wire(studio: Studio, form: Form) -> None:
     def further(event: gr.EventData) -> Any:
         return show_base(studio, event._data)
 
-    form.pictures.change(
-        show_how, [form.pictures], [form.how, form.problem, *form.prepare], **quiet
-    ).then(plan, form.order, planned, **quiet)  # fmt: skip
-    form.pictures.select(further, None, [form.base], **quiet)
-    form.base.focus(lambda: gr.update(choices=_bases(studio)), None, [form.base], **quiet)
-    form.base.change(
-        lambda base, *given: fit_to_base(studio, base, given), [form.base, *form.prepare], form.prepare, **quiet
-    ).then(plan, form.order, planned, **quiet)  # fmt: skip
-    gr.on(
-        [form.minutes.input, *(component.input for component in form.prepare)], plan, form.order, planned,
-        trigger_mode="always_last", **quiet,
+    def fit(base: str, *given: Any) -> list[Any]:
+        return fit_to_base(studio, base, given)
+
+    def begin(*given: Any) -> list[Any]:
+        return start(studio, given)
+
+    planned: dict[str, Any] = {"fn": plan, "inputs": form.order, "outputs": [form.plan, form.start, *form.advanced]}
+    form.pictures.change(show_how, form.pictures, [form.how, form.problem, *form.prepare], **quiet).then(
+        **planned, **quiet
+    )
+    form.pictures.select(further, None, form.base, **quiet)
+    form.base.focus(lambda: gr.update(choices=_bases(studio)), None, form.base, **quiet)
+    form.base.change(fit, [form.base, *form.prepare], form.prepare, **quiet).then(**planned, **quiet)
+    changes = [form.minutes.input, *(component.input for component in form.prepare)]
+    gr.on(changes, **planned, trigger_mode="always_last", **quiet)
+    ordered = form.start.click(
+        begin, [*form.order, *form.advanced], [form.job, form.problem, form.title], **quiet
     )  # fmt: skip
-    form.start.click(
-        lambda *given: start(studio, given), [*form.order, *form.advanced], [form.job, form.problem], **quiet
-    ).then(None, [form.job], None, js=_TELL, **quiet)  # fmt: skip
+    ordered.then(None, form.job, None, js=_TELL, **quiet)
 
 
 _TELL = '(job) => { if (job) window.dispatchEvent(new CustomEvent("studio-training", { detail: job })); return []; }'
@@ -283,11 +288,10 @@ def show_base(studio: Studio, data: Any) -> Any:
 
 def fit_to_base(studio: Studio, base: str, given: Sequence[Any]) -> list[Any]:
     """A model was chosen to start from: its size, colours and classes are those of the pictures, too."""
-    settings = from_json(PrepareSettings, values(_PREPARE, given))
     try:
-        settings = studio.desk.fit_to(settings, base or "")
-    except StudioError:
-        pass  # the plan says it
+        settings = studio.desk.fit_to(from_json(PrepareSettings, values(_PREPARE, given)), base or "")
+    except StudioError:  # the plan says it
+        return [gr.skip() for _ in _PREPARE]
     return [getattr(settings, option.name) for option in _PREPARE]
 
 
@@ -311,9 +315,9 @@ def start(studio: Studio, given: Sequence[Any]) -> list[Any]:
         count = len(given) - len(_ADVANCED)
         order = read_order(given[:count])
         changed = values(_ADVANCED, given[count:])
-        return [studio.desk.start(replace(order, changes=changed)), ""]
+        return [studio.desk.start(replace(order, changes=changed)), "", ""]
     except StudioError as error:
-        return ["", _problem(error)]
+        return ["", _problem(error), gr.skip()]
 
 
 def read_order(given: Sequence[Any]) -> Order:

@@ -45,7 +45,8 @@ def make_config(dataset: Path, **changes: Any) -> TrainConfig:
         "title": "Tiny", "settings": settings, "dataset": str(dataset), "dataset_fingerprint": FINGERPRINT, "batch": 4,
         "kimg": 0.04, "seed": 5, "threads": 1, "device": "cpu", "precision": "float32", "r1_interval": 4,
         "ada_interval": 2, "ada_speed_kimg": 0.2, "augment_start_p": 0.3, "ema_kimg": 0.02, "snapshot_count": 3,
-        "preview_rows": 2, "preview_columns": 2, "preview_seconds": 3600.0, "checkpoint_seconds": 3600.0, "minutes": 600.0,
+        "preview_rows": 2, "preview_columns": 2, "preview_seconds": 3600.0, "checkpoint_seconds": 3600.0,
+        "minutes": 600.0,
     }  # fmt: skip
     return TrainConfig(**{**given, **changes})
 

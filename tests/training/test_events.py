@@ -8,7 +8,9 @@ EXAMPLES = [
     events.Started(
         resumed=True, total_seconds=60.0, device="cpu", precision="float32", batch=4, g_parameters=1, d_parameters=2
     ),
-    events.Progress(step=3, fraction=0.5, images_per_second=9.0, seconds_left=1.0, memory_bytes=5, metrics={"loss_g": 0.7}),
+    events.Progress(
+        step=3, fraction=0.5, images_per_second=9.0, seconds_left=1.0, memory_bytes=5, metrics={"loss_g": 0.7}
+    ),
     events.Preview(file="00000003.webp", seeds=(0, 1), rows=1, columns=2, size_px=8),
     events.Snapshot(name="00000003", kimg=1.5),
     events.Checkpoint(file="00000003.safetensors"),

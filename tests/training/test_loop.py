@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -101,14 +102,13 @@ def test_it_goes_on_from_a_base_model(tmp_path, pictures):
     folder = make_run(tmp_path / "run", config)
     sheet = next(event for event in train(folder) if isinstance(event, Preview))
     learned, begun = pixels(first.previews / "00000010.webp"), pixels(folder.previews / sheet.file)
-    assert np.abs(learned - begun).mean() < 1 < np.abs(learned - pixels(first.previews / "00000000.webp")).mean()
+    fresh = pixels(first.previews / "00000000.webp")
+    assert np.abs(learned - begun).mean() < 3 < 5 < np.abs(learned - fresh).mean()
     list(train(folder))
     assert "starting from Tiny" in load_generator(tmp_path / "second")[1].origin
 
 
-@pytest.mark.parametrize(
-    "settings", [{"resolution": 16}, {"channels": 1}, {"w_dim": 16}, {"classes": 2}]
-)
+@pytest.mark.parametrize("settings", [{"resolution": 16}, {"channels": 1}, {"w_dim": 16}, {"classes": 2}])
 def test_another_base_is_refused_in_plain_words(tmp_path, pictures, settings):
     list(train(make_run(tmp_path / "first", make_config(pictures, publish_to=str(tmp_path / "base")))))
     size = {name: settings[name] for name in ("resolution", "channels") if name in settings}
@@ -213,7 +213,7 @@ def test_leftovers_are_swept(tmp_path, pictures):
 def test_snapshots_are_dense_at_first():
     config = make_config(".", minutes=480.0, snapshot_count=24)
     seconds = snapshot_seconds(config)
-    gaps = [later - earlier for earlier, later in zip(seconds, seconds[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(seconds)]
     assert seconds[0] <= 20 and len(seconds) == 24 and gaps == sorted(gaps) and seconds[-1] < config.total_seconds
 
 

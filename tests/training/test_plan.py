@@ -17,7 +17,9 @@ INFO = DatasetInfo(
 
 def card(**changes):
     settings = {"resolution": 64, "channels": 3, "classes": 0, "channel_base": 2048, "channel_max": 128}
-    return ModelCard(**{"id": "b", "title": "Base", "family": "stylegan2", "settings": settings, "resolution": 64, **changes})
+    return ModelCard(
+        **{"id": "b", "title": "Base", "family": "stylegan2", "settings": settings, "resolution": 64, **changes}
+    )
 
 
 def test_more_time_never_makes_a_smaller_model():
@@ -51,7 +53,7 @@ def test_small_pictures_are_not_enlarged():
 
 def test_the_reasons_are_sentences():
     for minutes in (5, 30, 180, 480):
-        reasons = plan(minutes, INFO, card(), **LAPTOP).reasons if minutes == 30 else plan(minutes, INFO, **LAPTOP).reasons
+        reasons = plan(minutes, INFO, card() if minutes == 30 else None, **LAPTOP).reasons
         assert len(reasons) >= 3 and all(reason.endswith(".") and reason[0].isupper() for reason in reasons)
 
 

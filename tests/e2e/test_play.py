@@ -1,0 +1,237 @@
+"""Points 2 to 5: the shelf, the player, the strip, saving and coming back, in a real browser."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+PICTURE = "() => document.querySelector('#live-canvas').toDataURL()"
+STATE = "() => JSON.stringify(window.latentStudioPlayer.point())"
+
+
+def open_model(page, model: str) -> None:
+    page.locator(f"#model-{model} .button.primary").click()
+    expect(page.locator("#live-canvas")).to_be_visible()
+    expect(page.locator("#canvas-waiting")).to_be_hidden()
+    expect(page.locator("#direction-0")).to_be_visible()
+    settle(page)
+
+
+def settle(page) -> str:
+    """The picture once it has stood still for a while."""
+    page.wait_for_function(
+        "() => { const p = window.latentStudioPlayer.canvas; return p.shown === p.stamp && !p.underway.size; }"
+    )
+    return page.evaluate(PICTURE)
+
+
+def test_the_shelf_shows_every_model_with_what_it_is(page) -> None:
+    card = page.locator("#model-tiny-classes")
+    expect(card).to_contain_text("Tiny classes")
+    for fact in ("16 px", "StyleGAN2", "3 classes", "transparent", "CC0-1.0"):
+        expect(card).to_contain_text(fact)
+    card.get_by_role("button", name="About").click()
+    expect(page.get_by_role("dialog")).to_contain_text("nothing: random weights")
+    page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("model", ["tiny-style", "tiny-classes", "tiny-dcgan"])
+def test_the_picture_follows_every_control(page, model: str) -> None:
+    open_model(page, model)
+    seen = {settle(page)}
+
+    def changed() -> None:
+        picture = settle(page)
+        assert picture not in seen
+        seen.add(picture)
+
+    box = page.locator("#live-canvas").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 220, box["y"] + 160, steps=12)
+    page.mouse.up()
+    changed()
+    page.locator("#truncation").fill("0.5")
+    changed()
+    assert page.locator("#directions input[type=range]").count() >= 8
+    page.locator("#direction-2").fill("3")
+    changed()
+    page.locator("#seed-map").focus()
+    page.keyboard.press("ArrowRight")
+    changed()
+    page.keyboard.press("r")
+    changed()
+    if model != "tiny-dcgan":
+        page.locator("#mix-toggle").click()
+        changed()
+        page.locator("#noise-none").click()
+        changed()
+    if model == "tiny-classes":
+        page.locator("#class-2").click()
+        changed()
+
+
+def test_every_step_can_be_undone_and_done_again(page) -> None:
+    open_model(page, "tiny-style")
+    steps = [(settle(page), page.evaluate(STATE))]
+    for key in ("r", "ArrowDown", "r"):
+        page.keyboard.press(key)
+        steps.append((settle(page), page.evaluate(STATE)))
+    for step in reversed(steps[:-1]):
+        page.keyboard.press("z")
+        assert (settle(page), page.evaluate(STATE)) == step
+    for step in steps[1:]:
+        page.keyboard.press("Shift+Z")
+        assert (settle(page), page.evaluate(STATE)) == step
+
+
+def test_controls_reset_and_snap(page) -> None:
+    open_model(page, "tiny-style")
+    page.locator("#direction-0").fill("0.1")
+    assert page.locator("#direction-0").input_value() == "0"
+    page.locator("#direction-0").fill("2")
+    page.get_by_role("button", name="Reset all directions").click()
+    assert page.locator("#direction-0").input_value() == "0"
+    page.locator("#truncation").fill("0.69")
+    assert page.locator("#truncation").input_value() == "0.7"
+
+
+def test_a_blend_of_neighbours_keeps_its_spread(page) -> None:
+    open_model(page, "tiny-style")
+    page.evaluate("() => window.latentStudioPlayer.moveTo(0.5, 0.5, true)")
+    weights = [seed["weight"] for seed in json.loads(page.evaluate(STATE))["seeds"]]
+    assert weights == [0.25] * 4
+
+
+def test_a_walk_is_played_and_exported(page, tmp_path: Path) -> None:
+    import av
+    from PIL import Image
+
+    open_model(page, "tiny-style")
+    for _ in range(3):
+        page.keyboard.press("a")
+        page.keyboard.press("r")
+    expect(page.locator("#strip .key img")).to_have_count(3)
+    page.locator("#walk-speed").fill("4")
+    still = settle(page)
+    page.locator("#walk-play").click()
+    page.wait_for_function(f"(before) => ({PICTURE})() !== before", arg=still)
+    page.locator("#walk-play").click()
+    for path in ("lerp", "spline", "slerp"):
+        page.locator("#walk-path").select_option(path)
+    for kind, frames in (("mp4", 36), ("webp", 36)):
+        page.locator("#walk-export").click()
+        page.locator("#film-format").select_option(kind)
+        page.locator("#film-fps").select_option("24")
+        page.locator("#film-size").select_option("256")
+        page.locator("#film-begin").click()
+        with page.expect_download() as download:
+            page.locator("#film-download").click()
+        film = tmp_path / f"walk.{kind}"
+        download.value.save_as(film)
+        if kind == "mp4":
+            with av.open(str(film)) as opened:
+                assert sum(1 for _ in opened.decode(video=0)) == frames
+        else:
+            with Image.open(film) as picture:
+                assert picture.n_frames > frames // 2
+        page.locator("#walk-export").click()
+
+
+def test_the_strip_survives_a_reload_and_clears_with_undo(page) -> None:
+    open_model(page, "tiny-dcgan")
+    page.keyboard.press("a")
+    page.keyboard.press("r")
+    page.keyboard.press("a")
+    page.reload()
+    open_model(page, "tiny-dcgan")
+    expect(page.locator("#strip .key")).to_have_count(2)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#strip .key")).to_have_count(0)
+    page.locator("#notices").get_by_role("button", name="Undo").click()
+    expect(page.locator("#strip .key")).to_have_count(2)
+
+
+def test_a_saved_picture_brings_its_place_back_after_a_restart(page, studio_server, tmp_path: Path) -> None:
+    from studio.media.stills import read_recipe
+
+    open_model(page, "tiny-classes")
+    page.locator("#direction-1").fill("2.5")
+    page.locator("#class-1").click()
+    page.locator("#mix-toggle").click()
+    picture, state = settle(page), page.evaluate(STATE)
+    with page.expect_download() as download:
+        page.keyboard.press("s")
+        page.locator("#notices").get_by_role("button", name="Download").click()
+    saved = tmp_path / "saved.png"
+    download.value.save_as(saved)
+    recipe = read_recipe(saved.read_bytes())
+    assert recipe is not None and recipe["scene"]["model"] == "tiny-classes" and len(recipe["model_sha256"]) == 64
+
+    page.goto("about:blank")
+    studio_server.restart()
+    page.goto(studio_server.url)
+    page.locator("#gallery-room-button").click()
+    expect(page.locator("#gallery .saved")).to_have_count(1)
+    drop(page, saved)
+    expect(page.locator("#live-canvas")).to_be_visible()
+    expect(page.locator("#direction-0")).to_be_visible()
+    assert settle(page) == picture
+    assert json.loads(page.evaluate(STATE)) == json.loads(state)
+
+
+def drop(page, path: Path) -> None:
+    """Drop a file on the middle of the page."""
+    transfer = page.evaluate_handle(
+        """([name, bytes]) => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([Uint8Array.from(bytes)], name, { type: "image/png" }));
+            return transfer;
+        }""",
+        [path.name, list(path.read_bytes())],
+    )
+    page.dispatch_event("body", "dragover", {"dataTransfer": transfer})
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+
+
+def test_a_picture_without_a_recipe_is_refused_plainly(page, tmp_path: Path) -> None:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(buffer, "PNG")
+    (tmp_path / "plain.png").write_bytes(buffer.getvalue())
+    expect(page.locator("#shelf")).to_be_visible()
+    drop(page, tmp_path / "plain.png")
+    expect(page.locator("#notices")).to_contain_text("carries no recipe")
+    page.complaints[:] = [text for text in page.complaints if "400" not in text]
+
+
+def test_deleting_a_saved_picture_can_be_undone(page) -> None:
+    open_model(page, "tiny-style")
+    page.keyboard.press("s")
+    expect(page.locator("#notices")).to_contain_text("Saved to the gallery")
+    page.locator("#gallery-room-button").click()
+    pictures = page.locator("#gallery .saved")
+    expect(pictures.first).to_be_visible()
+    count = pictures.count()
+    pictures.first.get_by_role("button", name="Delete").click()
+    expect(pictures).to_have_count(count - 1)
+    page.locator("#notices").get_by_role("button", name="Undo").click()
+    expect(pictures).to_have_count(count)
+
+
+def test_on_a_phone_nothing_is_wider_than_the_page(browser, studio_server) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(studio_server.url)
+    open_model(page, "tiny-style")
+    for room in ("shelf", "play", "train", "gallery"):
+        page.locator(f"#{room}-room-button").click()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, room
+    context.close()

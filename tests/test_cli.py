@@ -1,0 +1,109 @@
+"""The command line answers help at once and says plainly what is wrong."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from studio import cli
+from tests.making import draw_shapes, make_model
+
+COMMANDS = ("serve", "train", "resume", "generate", "interpolate", "models", "dataset")
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_loads_neither_torch_nor_gradio(command: str) -> None:
+    code = (
+        "import sys\nfrom studio.cli import main\n"
+        f"try: main({[command, '--help'] if command else ['--help']!r})\nexcept SystemExit: pass\n"
+        "print(sorted({'torch', 'gradio', 'numpy', 'PIL'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+    assert "usage: python -m studio" in done.stdout
+
+
+def test_a_port_in_use_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        status = cli.main(["serve", "--port", str(taken.getsockname()[1]), "--home", str(tmp_path), "--no-browser"])
+    said = capsys.readouterr().err
+    assert status == 1
+    assert "cannot be used" in said and "--port" in said
+
+
+def test_listening_to_everyone_without_a_password_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    assert cli.main(["serve", "--host", "0.0.0.0", "--no-browser"]) == 1
+    assert "--auth name:password" in capsys.readouterr().err
+
+
+def test_models_are_listed_with_the_broken_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_model(tmp_path / "models" / "whole")
+    broken = make_model(tmp_path / "models" / "broken")
+    (broken / "config.json").write_text("{")
+    assert cli.main(["models", "--home", str(tmp_path)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "stylegan2 16 px" in lines["whole"]
+    assert "stylegan2" not in lines["broken"]
+
+
+def test_pictures_are_made_and_made_again_from_their_recipe(tmp_path: Path) -> None:
+    make_model(tmp_path / "models" / "tiny")
+    first, again = tmp_path / "first", tmp_path / "again"
+    assert cli.main(["generate", "tiny", "--seeds", "3-4", "--out", str(first), "--home", str(tmp_path)]) == 0
+    picture = first / "tiny-3.png"
+    assert cli.main(["generate", "--scene", str(picture), "--out", str(again), "--home", str(tmp_path)]) == 0
+    from PIL import Image
+
+    one, other = Image.open(picture), Image.open(again / "tiny-3.png")
+    assert one.tobytes() == other.tobytes()
+    assert one.tobytes() != Image.open(first / "tiny-4.png").tobytes()
+
+
+def test_a_walk_becomes_a_film(tmp_path: Path) -> None:
+    import av
+
+    make_model(tmp_path / "models" / "tiny")
+    out = tmp_path / "walk.mp4"
+    arguments = ["--seeds", "1,2", "--seconds", "0.2", "--fps", "10", "--size", "64", "--out", str(out)]
+    assert cli.main(["interpolate", "tiny", *arguments, "--home", str(tmp_path)]) == 0
+    with av.open(str(out)) as film:
+        assert sum(1 for _ in film.decode(video=0)) == 4
+
+
+def test_a_folder_is_looked_at_and_prepared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    draw_shapes(tmp_path / "shapes", 12)
+    (tmp_path / "shapes" / "notes.txt").write_text("not a picture")
+    home = ["--home", str(tmp_path / "home")]
+    assert cli.main(["dataset", str(tmp_path / "shapes"), "--prepare", "resolution=32", *home]) == 0
+    said = capsys.readouterr().out
+    assert "12 pictures" in said and "notes.txt" in said
+    folder = Path(said.splitlines()[-1])
+    assert (folder / "pixels.npy").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["generate", "nothing-here", "--seeds", "1"], "nothing-here"),
+        (["generate", "x", "--seeds", "one"], "is not a list of seeds"),
+        (["dataset", "/no/such/folder"], "/no/such/folder"),
+        (["train", "/no/such/folder"], "/no/such/folder"),
+        (["train", "x", "--set", "speed=3"], "There is no setting 'speed'"),
+        (["resume", "no-such-run"], "no-such-run"),
+    ],
+)
+def test_mistakes_are_answered_with_a_sentence(
+    arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([*arguments, "--home", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert sentence in said and "Traceback" not in said and len(said.strip().splitlines()) == 2
