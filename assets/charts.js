@@ -63,7 +63,7 @@ function chart({ id, title, explanation, lines, range }) {
     fit: () => { if (plot && place.clientWidth) plot.setSize({ width: place.clientWidth, height: HEIGHT }); },
     close: () => plot?.destroy(),
     draw(x) {
-      if (!place.clientWidth) return;
+      if (!x.length || !place.clientWidth) return;
       if (!plot) open();
       plot.setData([x, ...columns]);
       show();

@@ -9,7 +9,7 @@ const MOVING = new Set(["waiting", "starting", "training", "pausing", "stopping"
 
 export async function mount(element) {
   const desk = {
-    preparing: h("div", { id: "preparing" }), list: h("div.run-cards", { id: "run-cards", role: "list" }),
+    preparing: h("div", { id: "preparing" }), list: h("div", { id: "run-cards" }), cards: new Map(),
     place: h("div", { id: "run-place" }), runs: [], chosen: "", view: null, element,
   };
   element.replaceChildren(desk.preparing, desk.list, desk.place);
@@ -44,8 +44,7 @@ function chooseRun(desk, id) {
 function showRuns(desk, runs) {
   desk.runs = runs;
   if (!desk.chosen && runs.length && !desk.preparing.hasChildNodes()) return chooseRun(desk, (runs.find((run) => MOVING.has(run.state)) ?? runs[0]).id);
-  desk.list.hidden = runs.length < 2;
-  desk.list.replaceChildren(...runs.map((run) => runCard(desk, run)));
+  showCards(desk);
   const summary = runs.find((run) => run.id === desk.chosen);
   if (!summary) return showNothing(desk);
   if (!desk.view) {
@@ -119,6 +118,7 @@ async function prepare(desk, job) {
     });
     desk.preparing.replaceChildren();
     emit("datasets");
+    desk.runs = (await call("status")).runs;
     if (run) chooseRun(desk, run);
     else writeAddress("");
   } catch (failure) {
@@ -141,14 +141,39 @@ const STATES = {
 
 const percent = (fraction) => `${Math.floor(100 * fraction)} %`;
 
-function runCard(desk, run) {
-  const current = run.id === desk.chosen;
-  return h(`button.run-card.${run.state}`, { type: "button", role: "listitem", ariaCurrent: String(current), onclick: () => chooseRun(desk, run.id) },
-    run.preview ? h("img", { src: fileUrl("preview", `${run.id}/${run.preview}`), alt: "" }) : h("span.no-face"),
-    h("span.run-card-text",
-      h("b", run.title),
-      h("span.muted", MOVING.has(run.state) ? `${STATES[run.state]} · ${percent(run.fraction)}` : STATES[run.state]),
-      h("span.progress", h("i", { style: { width: percent(run.fraction) } }))));
+/** The cards, each kept while its run is there, so that focus and scrolling stay where they are. */
+function showCards(desk) {
+  const { cards, list, runs } = desk;
+  const cardOf = (run) => {
+    if (!cards.has(run.id)) cards.set(run.id, runCard(desk, run.id));
+    const card = cards.get(run.id);
+    card.update(run);
+    return card.element;
+  };
+  const wanted = runs.map(cardOf);
+  if (wanted.some((element, place) => list.children[place] !== element) || list.children.length !== wanted.length) list.replaceChildren(...wanted);
+  list.hidden = runs.length < 2;
+}
+
+function runCard(desk, id) {
+  const face = h("img", { alt: "", hidden: true });
+  const [title, state, fill] = [h("b"), h("span.muted"), h("i")];
+  const element = h("button.run-card", { type: "button", onclick: () => chooseRun(desk, id) },
+    h("span.face", face), h("span.run-card-text", title, state, h("span.progress", fill)));
+  let shown = "";
+  return {
+    element,
+    update(run) {
+      element.className = `run-card ${run.state}`;
+      element.ariaCurrent = String(id === desk.chosen);
+      title.textContent = run.title;
+      state.textContent = MOVING.has(run.state) ? `${STATES[run.state]} · ${percent(run.fraction)}` : STATES[run.state];
+      fill.style.width = `${100 * run.fraction}%`;
+      if (run.preview === shown) return;
+      shown = run.preview;
+      Object.assign(face, { src: fileUrl("preview", `${id}/${shown}`), hidden: false });
+    },
+  };
 }
 
 // ── the chosen run ──
@@ -242,7 +267,7 @@ function showFigures(list, run) {
   const moving = run.state === "training";
   const facts = [
     ["Done", percent(run.fraction)], ["Pictures seen", amount(run.kimg)],
-    ["Speed", moving ? `${run.images_per_second >= 10 ? Math.round(run.images_per_second) : run.images_per_second.toFixed(1)} /s` : "–"],
+    ["Speed", moving && run.images_per_second ? `${run.images_per_second >= 10 ? Math.round(run.images_per_second) : run.images_per_second.toFixed(1)} /s` : "–"],
     ["Trained", duration(run.seconds_trained)], ["Time left", run.state === "finished" ? "–" : duration(run.seconds_left)],
     ["Memory", moving && run.memory_bytes ? bytes(run.memory_bytes) : "–"],
   ];
@@ -297,13 +322,12 @@ function moreTime(desk, view) {
 
 function confirmDelete(desk, view) {
   const { title, model_id: model, snapshots } = view.summary;
-  const dialog = h("dialog.sheet.mount", { ariaLabel: "Delete this run" },
+  const dialog = h("dialog.sheet", { ariaLabel: "Delete this run" }, h("div.mount",
     h("h2", `Delete ${title}?`),
-    h("p.muted", { style: { margin: "10px 0 20px" } },
-      `Its record, ${snapshots.length} snapshots and its checkpoints go for good. `, model ? "The model on the shelf stays." : "It has put no model on the shelf."),
+    h("p.muted.sheet-text", `Its record, ${snapshots.length} snapshots and its checkpoints go for good. `, model ? "The model on the shelf stays." : "It has put no model on the shelf."),
     h("div.toolbar",
       h("button.button.primary", { id: "confirm-delete", type: "button", onclick: async () => { dialog.close(); await remove(desk, view.id); } }, "Delete the run"),
-      h("button.button", { type: "button", onclick: () => dialog.close() }, "Keep it")));
+      h("button.button", { type: "button", onclick: () => dialog.close() }, "Keep it"))));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

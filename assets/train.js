@@ -299,12 +299,12 @@ function confirmDelete(desk, dataset) {
     dialog.close();
     if (await attempt("delete_dataset", { id: dataset.id })) showEmpty(desk);
   };
-  const dialog = h("dialog.sheet.mount", { ariaLabel: "Delete these pictures" },
+  const dialog = h("dialog.sheet", { ariaLabel: "Delete these pictures" }, h("div.mount",
     h("h2", `Delete ${dataset.title}?`),
     h("p.muted.sheet-text", "The prepared pictures go for good; your own files stay where they are. A run that learns from them cannot go on."),
     h("div.toolbar",
       h("button.button.primary", { type: "button", onclick: remove }, "Delete the pictures"),
-      h("button.button", { type: "button", onclick: () => dialog.close() }, "Keep them")));
+      h("button.button", { type: "button", onclick: () => dialog.close() }, "Keep them"))));
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.insert(0, "serve")
     namespace = _parser().parse_args(given)
     try:
-        status: int = namespace.run(namespace) or 0
+        status: int = namespace.perform(namespace) or 0
         return status
     except StudioError as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
@@ -52,9 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], int | None], help: str) -> Any:
+def _command(commands: Any, name: str, perform: Callable[[argparse.Namespace], int | None], help: str) -> Any:
     parser = commands.add_parser(name, help=help, description=help)
-    parser.set_defaults(run=run)
+    parser.set_defaults(perform=perform)
     parser.add_argument("--home", type=Path, metavar="FOLDER", help="the studio's folder [STUDIO_HOME or ~/LatentStudio]")
     return parser
 

@@ -35,7 +35,7 @@ def described(kind: type, *, advanced: bool, skip: Iterable[str] = ()) -> tuple[
 def control(option: Option, *, prefix: str, value: Any = None) -> Component:
     """The component for one option, with the element id "<prefix>-<name>".
 
-    A colour becomes a colour picker, an on/off a checkbox, short choices a bar, long ones a list, anything else a number or
+    A colour becomes a colour picker, an on/off a checkbox, short choices a bar, long ones a list, the rest a number or
     a text.
     """
     common: dict[str, Any] = {

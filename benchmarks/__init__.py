@@ -1,0 +1,1 @@
+"""What the README's figures come from. Each module is a script: `python -m benchmarks.live`."""
