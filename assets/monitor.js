@@ -1,7 +1,7 @@
 // The runs: cards of all, the chosen one large and live. Its id stands in the address, so a reload or another tab attaches again.
 import { charts } from "./charts.js";
 import { amount, growth } from "./growth.js";
-import { attempt, call, complain, duration, emit, errand, fileUrl, h, icon, notice, on, open, openInPlayer, session, show } from "./studio.js";
+import { attempt, call, complain, duration, emit, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
 import { outcome } from "./waiting.js";
 
 const DIAL = [[5, "5 minutes"], [30, "half an hour"], [180, "an evening"], [480, "a night"]];
@@ -292,7 +292,7 @@ function actions(desk, view) {
     can.resume && button("resume-run", "Resume", () => ask(desk, "resume_run", view.id), snapshots.length ? "" : "primary"),
     can.pause && button("pause-run", "Pause", () => ask(desk, "pause_run", view.id), "", "pause"),
     can.stop && button("stop-run", "Finish now", () => ask(desk, "stop_run", view.id), "", "stop"),
-    model && may && button("train-further", "Train it further", () => further(model)),
+    model && may && button("train-further", "Train it further", () => trainFurther(model)),
     model && button("to-shelf", "On the shelf", () => { show("shelf"); emit("shelf"); }),
     model && h("a.button", { id: "download-model", href: fileUrl("model-zip", model, { download: 1 }), download: `${model}.zip` }, icon("save"), "Folder"),
     can.more && moreTime(desk, view),
@@ -307,11 +307,6 @@ async function ask(desk, name, id, more = {}) {
   const runs = await attempt(name, { id, ...more });
   if (runs) showRuns(desk, runs);
   read(desk);
-}
-
-function further(model) {
-  errand.base = null;
-  document.dispatchEvent(new CustomEvent("studio-base", { detail: model }));
 }
 
 function moreTime(desk, view) {

@@ -1,5 +1,5 @@
 // The shelf: a card for every model; one click and it plays.
-import { attempt, call, complain, duration, fileUrl, h, icon, notice, on, open, openInPlayer, session, show } from "./studio.js";
+import { attempt, call, complain, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
 
 export function mount(element) {
   const grid = h("div.shelf-grid", { id: "shelf" });
@@ -65,7 +65,7 @@ function details(model, refresh) {
     h("dl", ...rows(about)),
     h("div.toolbar",
       h("button.button.primary", { onclick: () => { dialog.close(); openInPlayer({ model: model.id }); } }, "Play"),
-      session.may.train && h("button.button", { onclick: () => { dialog.close(); show("train"); document.dispatchEvent(new CustomEvent("studio-base", { detail: model.id })); } }, "Train it further"),
+      session.may.train && h("button.button", { onclick: () => { dialog.close(); trainFurther(model.id); } }, "Train it further"),
       h("a.button", { href: fileUrl("model-zip", model.id, { download: 1 }), download: `${model.id}.zip` }, icon("save"), "Download folder"),
       mine && h("button.button", { onclick: () => { dialog.close(); remove(model, refresh); } }, "Take off the shelf"),
       h("span.spacer"),

@@ -202,13 +202,19 @@ export function show(room) {
   document.querySelector(`#${room}-room-button`)?.click();
 }
 
-/** What the player should open when it is next shown: {model} or {scene} or {model, seeds}. */
-export const errand = { play: null };
+/** What a room should do when it is next shown: play {model} or {scene} or {model, seeds}; train further from base. */
+export const errand = { play: null, base: null };
 
 export function openInPlayer(request) {
   errand.play = request;
   show("play");
   emit("play", request);
+}
+
+export function trainFurther(model) {
+  errand.base = model;
+  show("train");
+  emit("base", model);
 }
 
 // ── the studio's pulse ──

@@ -35,7 +35,7 @@ function listenForBase(desk) {
     desk.trigger("select", { base: id });
     document.querySelector("#new-run")?.scrollIntoView({ behavior: "smooth", block: "start" });
   };
-  document.addEventListener("studio-base", (event) => begin(event.detail));
+  on("base", begin);
   if (errand.base) begin(errand.base);
   on("run-finished", () => desk.trigger("select", { base: "" }));
 }

@@ -44,10 +44,12 @@ class Studio:
     def start(self) -> None:
         """Wake the engine and pick up the runs that were under way, all in the background."""
         self.engine.warm()
+        self.datasets.sweep_uploads()
         self.runs.recover()
 
     def close(self) -> None:
         """Save and pause what trains; it goes on at the next start."""
+        self.jobs.stop()
         self.runs.close()
         self.engine.close()
 

@@ -5,11 +5,12 @@ The page itself uses faster ways (`calls.py`, `routes.py`); these do the same wo
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import gradio as gr
 
@@ -25,6 +26,7 @@ from studio.services.training_desk import Order
 from studio.ui.calls import bug
 
 _WAIT_SECONDS = 3600
+_INPUTS: dict[Any, Any] = {str: gr.Textbox, int: gr.Number, float: gr.Number, int | None: gr.Number}
 _API_OWNER = "api"
 
 
@@ -107,21 +109,23 @@ def _add_training(studio: Studio) -> None:
         return summary
 
     expose(upload, gr.JSON(visible=False), files=gr.File(visible=False, file_count="multiple", type="filepath"))
-    worked: tuple[Callable[..., Any], ...] = (prepare, start_run, runs, control_run)
+    expose(start_run, gr.Textbox(visible=False))
+    worked: tuple[Callable[..., Any], ...] = (prepare, runs, control_run)
     for function in worked:
         expose(function, gr.JSON(visible=False))
 
 
 def expose(function: Callable[..., Any], output: Any, **inputs: Any) -> None:
-    """Make a function an endpoint under its own name; every parameter without an own input is JSON."""
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    components = [inputs.get(name) or gr.JSON(visible=False, label=name) for name in names]
+    """Make a function an endpoint under its own name; its annotations choose the inputs that are not given."""
+    kinds = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
+    components = [inputs.get(name) or _INPUTS.get(kind, gr.JSON)(visible=False, label=name) for name, kind in kinds.items()]
     gr.Button(visible=False).click(_calm(function), components, output, api_name=function.__name__, show_progress="hidden")
 
 
 def _calm(function: Callable[..., Any]) -> Callable[..., Any]:
     """The same function with errors that people can read."""
 
+    @functools.wraps(function)
     def calm(*arguments: Any) -> Any:
         try:
             return function(*arguments)
@@ -130,8 +134,6 @@ def _calm(function: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             raise gr.Error(bug(function.__name__, error)["error"], print_exception=False) from None
 
-    calm.__doc__ = function.__doc__
-    calm.__name__ = function.__name__
     return calm
 
 

@@ -1,0 +1,163 @@
+"""Points 6 to 9: a folder of pictures becomes a run, is played while it learns, survives, and stands on the shelf."""
+
+from __future__ import annotations
+
+import re
+import signal
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.making import draw_shapes
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+SECONDS_OF_TRAINING = 50
+SLOW_MS = 240_000
+
+
+@pytest.fixture(scope="module")
+def upload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as artists have them: two sub-folders, a duplicate, a text, a broken picture."""
+    folder = draw_shapes(tmp_path_factory.mktemp("upload") / "shapes", 40)
+    (folder / "discs" / "again.png").write_bytes((folder / "discs" / "000.png").read_bytes())
+    (folder / "notes.txt").write_text("shopping list")
+    (folder / "squares" / "broken.png").write_bytes((folder / "squares" / "001.png").read_bytes()[:90])
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def patience(page) -> Iterator[None]:
+    expect.set_options(timeout=SLOW_MS)
+    page.set_default_timeout(SLOW_MS)
+    return
+
+
+def open_train(page) -> None:
+    page.locator("#train-room-button").click()
+    expect(page.locator("#new-run")).to_be_visible()
+
+
+def send_folder(page, folder: Path) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.locator("#choose-folder").click()
+    chooser.value.set_files(folder)
+    expect(page.locator("#report")).to_be_visible()
+
+
+def plan_seconds(page, seconds: float) -> None:
+    """Turn the dial to five minutes, then say in Advanced how long it really may take."""
+    page.locator("#train-minutes").get_by_text("5 minutes").click()
+    expect(page.locator("#train-plan")).to_contain_text("In 5 minutes")
+    page.locator("#train-advanced").get_by_text("Advanced").click()
+    page.locator("#advanced-minutes input").last.fill(f"{seconds / 60:.2f}")
+    page.keyboard.press("Tab")
+
+
+def state_of(page) -> str:
+    return page.locator("#run-state").inner_text()
+
+
+def test_a_folder_becomes_a_model_that_is_played_while_it_learns(page, studio_server, upload: Path) -> None:
+    open_train(page)
+    expect(page.locator("#runs")).to_contain_text("No run yet")
+    send_folder(page, upload)
+    report = page.locator("#report")
+    expect(report).to_contain_text("41")
+    page.locator("#refused summary").click()
+    for reason in ("notes.txt", "broken.png"):
+        expect(page.locator("#refused")).to_contain_text(reason)
+    expect(page.locator("#duplicates")).to_be_visible()
+
+    page.locator("#prepare-resolution").get_by_text("32").first.click()
+    plan_seconds(page, SECONDS_OF_TRAINING)
+    page.locator("#train-title input, #train-title textarea").first.fill("Shapes")
+    page.locator("#start-training").click()
+
+    expect(page.locator("#run-title")).to_have_text("Shapes")
+    expect(page.locator("#preview .cell").first).to_be_visible()
+    expect(page.locator("#run-figures")).to_contain_text("kimg")
+    address = page.url
+    assert "#run=" in address
+
+    # a second tab and a reload see the same run
+    page.reload()
+    expect(page.locator("#run-title")).to_have_text("Shapes")
+    second = page.context.new_page()
+    second.goto(address)
+    expect(second.locator("#run-title")).to_have_text("Shapes")
+    second.close()
+
+    # play it while it learns: a cell of the preview opens in the player
+    page.locator("#preview .cell").nth(3).click()
+    expect(page.locator("#live-canvas")).to_be_visible()
+    expect(page.locator("#model-picker")).to_have_value(re.compile("@"))
+    expect(page.locator("#seed")).to_have_value("3")
+
+    # pause, kill the studio, go on
+    page.locator("#train-room-button").click()
+    page.locator("#pause-run").click()
+    expect(page.locator("#resume-run")).to_be_visible()
+    page.locator("#resume-run").click()
+    expect(page.locator("#pause-run")).to_be_visible()
+    page.goto("about:blank")
+    studio_server.restart(signal.SIGKILL)
+    page.goto(address)
+    expect(page.locator("#run-title")).to_have_text("Shapes")
+
+    # the end: the scrub bar, the shelf, the player, the folder
+    expect(page.locator("#to-shelf")).to_be_visible()
+    before = page.locator("#film").screenshot()
+    page.locator("#scrub").focus()
+    page.keyboard.press("Home")
+    page.wait_for_timeout(1500)
+    assert page.locator("#film").screenshot() != before
+    with page.expect_download() as download:
+        page.locator("#download-model").click()
+    with zipfile.ZipFile(download.value.path()) as packed:
+        names = {Path(name).name for name in packed.namelist()}
+    assert {"model.safetensors", "config.json", "README.md", "preview.webp"} <= names
+    page.locator("#to-shelf").click()
+    card = page.locator(".model-card", has_text="Shapes")
+    expect(card).to_contain_text("yours")
+    card.get_by_role("button", name="About").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Shapes")
+    page.get_by_role("dialog").get_by_role("button", name="Play").click()
+    expect(page.locator("#direction-0")).to_be_visible()
+
+    # and further from there
+    open_train(page)
+    page.locator("#train-further").click()
+    expect(page.locator("#train-base input")).to_have_value(re.compile("Shapes"))
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [({"a.txt": b"text"}, "no picture"), ({f"{i}.png": None for i in range(3)}, "at least 5")],
+)
+def test_an_upload_that_cannot_be_learned_from_is_explained(page, tmp_path: Path, files, sentence: str) -> None:
+    drawn = sorted(draw_shapes(tmp_path / "drawn", 6).rglob("*.png"))
+    folder = tmp_path / "upload"
+    folder.mkdir()
+    for (name, content), picture in zip(files.items(), drawn, strict=False):
+        (folder / name).write_bytes(content or picture.read_bytes())
+    open_train(page)
+    with page.expect_file_chooser() as chooser:
+        page.locator("#choose-folder").click()
+    chooser.value.set_files(folder)
+    expect(page.locator("body")).to_contain_text(re.compile(sentence, re.IGNORECASE))
+
+
+def test_a_zip_is_taken_apart(page, upload: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "shapes.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(upload.rglob("*.png")):
+            archive.write(path, path.relative_to(upload))
+    open_train(page)
+    with page.expect_file_chooser() as chooser:
+        page.locator("#choose-files").click()
+    chooser.value.set_files(packed)
+    expect(page.locator("#report")).to_contain_text("41")
+    expect(page.locator("#report")).to_contain_text("discs")
