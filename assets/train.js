@@ -124,8 +124,9 @@ async function take(desk, found) {
     await send(desk, upload, files);
     if (!desk.cancelled) await lookThrough(desk, upload);
   } catch (failure) {
-    complain(failure);
-    desk.cancelled = true;
+    await startOver(desk, upload);
+    desk.body.prepend(h("p.problem", { id: "upload-problem", role: "alert" }, h("b", failure.message), " ", failure.hint));
+    return;
   }
   if (desk.cancelled) startOver(desk, upload);
 }

@@ -129,8 +129,8 @@ def _require_enough(facts: Sequence[object], refused: Sequence[Refusal], listing
             f"Give it at least {FEWEST}; {GOOD_NUMBER} or more are good.",
         )
     if refused:
-        number = f"{len(refused):,} files" if len(refused) > 1 else "file"
-        raise BadInput(f"None of the {number} here is a picture that can be used.{first}", f"{KINDS} are read.")
+        said = f"None of the {len(refused):,} files here is" if len(refused) > 1 else "The one file here is not"
+        raise BadInput(f"{said} a picture that can be used.{first}", f"{KINDS} are read.")
     raise BadInput("There are no pictures here.", f"{KINDS} are read.")
 
 

@@ -156,6 +156,7 @@ def snapshot_seconds(config: TrainConfig) -> list[float]:
 def _go_on(sitting: Sitting, wish: Wish) -> Iterator[events.RunEvent]:
     """Steps, and all that becomes due between them, until the end."""
     if sitting.state.step == 0:
+        yield from _snapshot(sitting)
         yield from _preview(sitting)
     while True:
         wished = wish()

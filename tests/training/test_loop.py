@@ -42,7 +42,7 @@ def test_a_run_tells_its_story_and_leaves_a_model(tmp_path, pictures):
     folder = make_run(tmp_path / "run", make_config(pictures, publish_to=str(tmp_path / "models" / "tiny")))
     told = list(train(folder))
     assert isinstance(told[0], Started) and not told[0].resumed
-    assert isinstance(told[1], Preview) and isinstance(told[-1], Finished)
+    assert isinstance(told[1], Snapshot) and isinstance(told[2], Preview) and isinstance(told[-1], Finished)
     assert {Progress, Checkpoint, Snapshot} <= {type(event) for event in told}
     assert told[-1].step == 10 and told[-1].kimg == 0.04
     for preview in (event for event in told if isinstance(event, Preview)):
