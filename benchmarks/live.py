@@ -39,7 +39,8 @@ WATCH = """
     seen.frames += 1;
     const pixels = view.getContext("2d").getImageData(0, 0, view.width, view.height).data;
     let hash = 0;
-    for (let i = 0; i < pixels.length; i += 4) hash = (Math.imul(hash, 31) + pixels[i] + 3 * pixels[i + 1] + 7 * pixels[i + 2]) | 0;
+    for (let i = 0; i < pixels.length; i += 4)
+      hash = (Math.imul(hash, 31) + pixels[i] + 3 * pixels[i + 1] + 7 * pixels[i + 2]) | 0;
     if (hash !== seen.before) {
       seen.before = hash;
       const hand = seen.asked.get(player.canvas.shown);
@@ -67,7 +68,10 @@ def drag(page: Page, seconds: float) -> dict[str, float]:
             send("pointerdown", 0);
             const timer = setInterval(() => {
                 const elapsed = (performance.now() - start) / 1000;
-                if (elapsed > seconds) { clearInterval(timer); send("pointerup", 2 * elapsed); resolve(); } else send("pointermove", 2 * elapsed);
+                if (elapsed <= seconds) { send("pointermove", 2 * elapsed); return; }
+                clearInterval(timer);
+                send("pointerup", 2 * elapsed);
+                resolve();
             }, 1000 / 60);
         })""",
         [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, box["width"] / 3, seconds],

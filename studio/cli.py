@@ -55,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
 def _command(commands: Any, name: str, perform: Callable[[argparse.Namespace], int | None], help: str) -> Any:
     parser = commands.add_parser(name, help=help, description=help)
     parser.set_defaults(perform=perform)
-    parser.add_argument("--home", type=Path, metavar="FOLDER", help="the studio's folder [STUDIO_HOME or ~/LatentStudio]")
+    parser.add_argument(
+        "--home", type=Path, metavar="FOLDER", help="the studio's folder [STUDIO_HOME or ~/LatentStudio]"
+    )
     return parser
 
 
@@ -72,7 +74,9 @@ def _add_serve(commands: Any) -> None:
     parser.add_argument("--port", type=int, help=f"port to listen on [the first free one from {_DEFAULT_PORT}]")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     parser.add_argument("--auth", metavar="NAME:PASSWORD", help="ask visitors for a name and a password")
-    parser.add_argument("--public", action="store_true", help="strangers may visit: they play and save, but do not train")
+    parser.add_argument(
+        "--public", action="store_true", help="strangers may visit: they play and save, but do not train"
+    )
 
 
 def _serve(namespace: argparse.Namespace) -> int:
@@ -122,7 +126,13 @@ def _serve_page(namespace: argparse.Namespace, door: Any, auth: tuple[str, str] 
     blocks = page.build(studio)
     door.close()
     page.open_page(
-        blocks, studio, server_name=namespace.host, server_port=door.port, auth=auth, prevent_thread_lock=True, quiet=True
+        blocks,
+        studio,
+        server_name=namespace.host,
+        server_port=door.port,
+        auth=auth,
+        prevent_thread_lock=True,
+        quiet=True,
     )
     studio.start()
     stop.wait()
@@ -146,14 +156,38 @@ def _studio(namespace: argparse.Namespace, *, public: bool = False) -> Studio:
 
 
 def _add_train(commands: Any) -> None:
-    parser = _command(commands, "train", _train, "Train a model on a folder or a zip of pictures, here in the terminal.")
+    parser = _command(
+        commands, "train", _train, "Train a model on a folder or a zip of pictures, here in the terminal."
+    )
     parser.add_argument("pictures", type=Path, help="folder or zip of pictures, or a dataset prepared before")
     parser.add_argument("--title", default="", help="what the model is called [the folder's name]")
-    parser.add_argument("--time", choices=list(_MINUTES), default="half-hour", help="the dial: how long it may take [half-hour]")
-    parser.add_argument("--from", dest="base", default="", metavar="MODEL", help="the shelf model to start from [from scratch]")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one setting of the plan, such as r1_gamma=2")
-    parser.add_argument("--network", action="append", default=[], metavar="NAME=VALUE", help="change one setting of the network, such as channel_base=2048")
-    parser.add_argument("--prepare", action="append", default=[], metavar="NAME=VALUE", help="how pictures are prepared, such as resolution=64")
+    parser.add_argument(
+        "--time", choices=list(_MINUTES), default="half-hour", help="the dial: how long it may take [half-hour]"
+    )
+    parser.add_argument(
+        "--from", dest="base", default="", metavar="MODEL", help="the shelf model to start from [from scratch]"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change one setting of the plan, such as r1_gamma=2",
+    )
+    parser.add_argument(
+        "--network",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change one setting of the network, such as channel_base=2048",
+    )
+    parser.add_argument(
+        "--prepare",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="how pictures are prepared, such as resolution=64",
+    )
     parser.add_argument("--options", action="store_true", help="list every setting with its meaning, and end")
 
 
@@ -288,7 +322,7 @@ def _generate(namespace: argparse.Namespace) -> int:
 
 
 def _seed_list(text: str) -> list[int]:
-    """"0-3,7" -> [0, 1, 2, 3, 7]."""
+    """ "0-3,7" -> [0, 1, 2, 3, 7]."""
     seeds: list[int] = []
     try:
         for part in text.split(","):
@@ -320,7 +354,9 @@ def _add_interpolate(commands: Any) -> None:
     parser.add_argument("model", help="the model's name on the shelf")
     parser.add_argument("--seeds", default="0-5", help="the places to pass [0-5]")
     parser.add_argument("--seconds", type=float, default=2.0, help="from one to the next [2]")
-    parser.add_argument("--path", choices=("slerp", "lerp", "spline"), default="slerp", help="the way between them [slerp]")
+    parser.add_argument(
+        "--path", choices=("slerp", "lerp", "spline"), default="slerp", help="the way between them [slerp]"
+    )
     parser.add_argument("--easing", default="smooth", help="linear, smooth, ease-in, ease-out or hold [smooth]")
     parser.add_argument("--truncation", type=float, default=1.0, help="lower is more typical [1]")
     parser.add_argument("--once", action="store_true", help="do not lead back to the start")
@@ -370,7 +406,11 @@ def _models(namespace: argparse.Namespace) -> None:
 
     entries = Shelf(bundled("models"), _home(namespace).models).list()
     if namespace.json:
-        print(json.dumps([{"id": entry.id, "problem": entry.problem, "card": to_json(entry.card)} for entry in entries], indent=2))
+        print(
+            json.dumps(
+                [{"id": entry.id, "problem": entry.problem, "card": to_json(entry.card)} for entry in entries], indent=2
+            )
+        )
         return
     for entry in entries:
         card = entry.card
@@ -378,9 +418,13 @@ def _models(namespace: argparse.Namespace) -> None:
 
 
 def _add_dataset(commands: Any) -> None:
-    parser = _command(commands, "dataset", _dataset, "Look at a folder or a zip of pictures, and prepare it for training.")
+    parser = _command(
+        commands, "dataset", _dataset, "Look at a folder or a zip of pictures, and prepare it for training."
+    )
     parser.add_argument("pictures", type=Path, help="folder or zip of pictures")
-    parser.add_argument("--prepare", action="append", default=[], metavar="NAME=VALUE", help="such as resolution=64 or fit=pad")
+    parser.add_argument(
+        "--prepare", action="append", default=[], metavar="NAME=VALUE", help="such as resolution=64 or fit=pad"
+    )
     parser.add_argument("--title", default="", help="what the dataset is called [the folder's name]")
     parser.add_argument("--look", action="store_true", help="only say what is there")
 

@@ -137,8 +137,12 @@ def add_arguments(parser: argparse.ArgumentParser, kind: type, *, skip: frozense
     """Give a parser one flag for every described field. Unset flags stay None."""
     for described in options(kind):
         if described.name not in skip:
-            shown = "" if described.default is None else f" [{described.default}{described.unit and ' ' + described.unit}]"
-            parser.add_argument(described.flag, dest=described.name, metavar="…", help=(described.help + shown).replace("%", "%%"))
+            shown = (
+                "" if described.default is None else f" [{described.default}{described.unit and ' ' + described.unit}]"
+            )
+            parser.add_argument(
+                described.flag, dest=described.name, metavar="…", help=(described.help + shown).replace("%", "%%")
+            )
 
 
 def given_arguments(namespace: argparse.Namespace, kind: type) -> dict[str, Any]:
@@ -234,4 +238,6 @@ def _build_tuple(kinds: tuple[Any, ...], data: Any, where: str) -> tuple[Any, ..
 
 def _wrong(where: str, wanted: str, data: Any) -> BadInput:
     shown = repr(data)
-    return BadInput(f"{where} should be {wanted}, not {shown[:60]}.", "Check the value, or start again from a fresh one.")
+    return BadInput(
+        f"{where} should be {wanted}, not {shown[:60]}.", "Check the value, or start again from a fresh one."
+    )

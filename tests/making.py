@@ -27,7 +27,14 @@ def draw_shapes(folder: Path, count: int = 36, side_px: int = 40) -> Path:
 
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "stylegan2": {"resolution": 16, "channel_base": 256, "channel_max": 16, "z_dim": 16, "w_dim": 16, "mapping_layers": 2},
+    "stylegan2": {
+        "resolution": 16,
+        "channel_base": 256,
+        "channel_max": 16,
+        "z_dim": 16,
+        "w_dim": 16,
+        "mapping_layers": 2,
+    },
     "dcgan": {"resolution": 16, "z_dim": 16, "width": 8},
     "mlp": {"resolution": 16, "z_dim": 16},
 }

@@ -50,7 +50,11 @@ def test_the_wheel_holds_every_shipped_model(tmp_path: Path) -> None:
         "for folder in sorted(p for p in bundled('models').iterdir() if p.is_dir()): print(load_generator(folder)[1].id)\n"
     )
     opened = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "installed")], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(tmp_path / "installed")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert opened.stdout.split() == sorted(entry.id for entry in shipped)
 

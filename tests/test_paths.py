@@ -12,7 +12,9 @@ from studio import paths
 from studio.errors import BadInput, NoSpace
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/etc", "a\\b", "a\0b", "-x", ".hidden", "x" * 81, "ends."])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "/etc", "a\\b", "a\0b", "-x", ".hidden", "x" * 81, "ends."]
+)
 def test_unsafe_names_are_refused(name: str) -> None:
     with pytest.raises(BadInput):
         paths.safe_name(name)

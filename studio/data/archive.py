@@ -134,8 +134,10 @@ class Archive:
             raise BadInput(f"This zip holds {len(infos):,} entries.", f"{self.limits.entries:,} are read at most.")
         if sum(info.file_size for info in infos) > self.limits.total_bytes:
             raise _too_big(self.limits)
-        if infos and all(info.flag_bits & _ENCRYPTED_FLAG for info in infos if not info.is_dir()) and any(
-            not info.is_dir() for info in infos
+        if (
+            infos
+            and all(info.flag_bits & _ENCRYPTED_FLAG for info in infos if not info.is_dir())
+            and any(not info.is_dir() for info in infos)
         ):
             raise BadInput("This zip is locked with a password.", "Pack the pictures again without one.")
 

@@ -28,9 +28,7 @@ _UNIFORMS_PER_PICTURE = 32
 _GREY_AXIS = (3**-0.5, 3**-0.5, 3**-0.5, 0.0)
 
 
-def ada(
-    images: Tensor, p: float | Tensor, generator: torch.Generator, *, operations: Collection[str] = BGC
-) -> Tensor:
+def ada(images: Tensor, p: float | Tensor, generator: torch.Generator, *, operations: Collection[str] = BGC) -> Tensor:
     """Augment each picture on its own, every operation with probability `p`.
 
     Args:

@@ -1,8 +1,8 @@
 """What keeps the two players smooth. Each penalty is per sample, in float32, and can be differentiated again.
 
-    x.requires_grad_()
-    penalty = r1(D(augment(x)), x, gamma=1.0)        # the gradient is taken at the picture before its augmentation
-    loss = (objective.discriminator(...) + penalty[:, None] * interval).mean()
+x.requires_grad_()
+penalty = r1(D(augment(x)), x, gamma=1.0)        # the gradient is taken at the picture before its augmentation
+loss = (objective.discriminator(...) + penalty[:, None] * interval).mean()
 """
 
 from __future__ import annotations

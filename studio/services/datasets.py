@@ -1,10 +1,10 @@
 """Uploads and the datasets made of them: the disk is the truth, so a restart loses nothing that had arrived.
 
-    uploads/<id>/files/000001    the pictures and zips as they came, under names of ours
-    uploads/<id>/manifest.jsonl  for each of them the relative path it had, cleaned; only ever shown
-    uploads/<id>/report.json     the last scan, with sheet.webp and duplicates.webp beside it
-    uploads/<id>/became          the ids of the datasets made of it, one a line
-    datasets/<id>/               prepared datasets
+uploads/<id>/files/000001    the pictures and zips as they came, under names of ours
+uploads/<id>/manifest.jsonl  for each of them the relative path it had, cleaned; only ever shown
+uploads/<id>/report.json     the last scan, with sheet.webp and duplicates.webp beside it
+uploads/<id>/became          the ids of the datasets made of it, one a line
+datasets/<id>/               prepared datasets
 """
 
 from __future__ import annotations

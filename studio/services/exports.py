@@ -25,7 +25,9 @@ _MOST_FRAMES = 20_000
 class FilmSettings(Checked):
     """How a walk becomes a film."""
 
-    format: str = option("mp4", help="MP4 plays everywhere; WebP loops by itself on web pages.", choices=("mp4", "webp"))
+    format: str = option(
+        "mp4", help="MP4 plays everywhere; WebP loops by itself on web pages.", choices=("mp4", "webp")
+    )
     fps: int = option(30, help="Pictures in a second.", low=1, high=60, label="Pictures per second")
     size_px: int = option(512, help="Width and height of the film.", low=32, high=2048, unit="px", label="Size")
 
@@ -43,13 +45,17 @@ class Exports:
         """Begin a film; returns the id of its job, whose result is the name of the file."""
         count = timeline.count_frames(settings.fps)
         if count > _MOST_FRAMES:
-            raise BadInput(f"This film would have {count:,} pictures.", "Make the walk shorter, or take fewer a second.")
+            raise BadInput(
+                f"This film would have {count:,} pictures.", "Make the walk shorter, or take fewer a second."
+            )
         name = f"{new_id('walk')}.{settings.format}"
         self._owners[name] = owner
 
         def work(job: Job) -> str:
             job.stage("Drawing", total=count)
-            return self.write(model, timeline, settings, self._folder / name, report=job.progress, cancelled=job.cancelled)
+            return self.write(
+                model, timeline, settings, self._folder / name, report=job.progress, cancelled=job.cancelled
+            )
 
         return self._jobs.start(work)
 

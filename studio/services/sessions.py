@@ -40,7 +40,9 @@ class Sessions:
         if not self._policy.public:
             return LOCAL_OWNER
         if len(secret) < 16:
-            raise Forbidden("This browser keeps no secret for its gallery.", "Allow this page to store data and reload it.")
+            raise Forbidden(
+                "This browser keeps no secret for its gallery.", "Allow this page to store data and reload it."
+            )
         return hashlib.sha256(b"latent-studio owner:" + secret.encode()).hexdigest()[:32]
 
     def owner(self, token: str) -> str:

@@ -32,7 +32,9 @@ def table(*rooms: Iterable[Call]) -> Mapping[str, Call]:
     return {call.__name__: call for room in rooms for call in room}
 
 
-def answer(studio: Studio, calls: Mapping[str, Call], token: str, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def answer(
+    studio: Studio, calls: Mapping[str, Call], token: str, name: str, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
     """Run one call and answer {"result"} or {"error", "hint", "kind"}; never raises."""
     try:
         if name not in calls:
@@ -57,4 +59,8 @@ def failure(error: StudioError) -> dict[str, Any]:
 def bug(where: str, error: Exception) -> dict[str, Any]:
     """Our own mistake: the log gets all of it, people one calm line."""
     log.error("%s failed", where, exc_info=error)
-    return {"error": "Something went wrong in the studio.", "hint": "Nothing is lost; the log says more.", "kind": "Bug"}
+    return {
+        "error": "Something went wrong in the studio.",
+        "hint": "Nothing is lost; the log says more.",
+        "kind": "Bug",
+    }

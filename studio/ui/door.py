@@ -12,7 +12,8 @@ _PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="view
 <title>Latent Studio</title><style>
 html{background:#121214;color:#f1f0ed;font:17px system-ui,sans-serif;height:100%}
 body{margin:0;height:100%;display:grid;place-content:center;justify-items:center;gap:22px}
-i{width:64px;height:64px;border-radius:50%;background:conic-gradient(from 210deg,#d3f26a,#6ad3f2,#b58cff,#ff8a73,#d3f26a);animation:turn 2.4s linear infinite}
+i{width:64px;height:64px;border-radius:50%;animation:turn 2.4s linear infinite}
+i{background:conic-gradient(from 210deg,#d3f26a,#6ad3f2,#b58cff,#ff8a73,#d3f26a)}
 p{margin:0;color:#a09fa9}@keyframes turn{to{transform:rotate(1turn)}}
 </style><i></i><strong>Latent Studio</strong><p id="stage" role="status">Opening…</p><script>
 async function look() {

@@ -36,7 +36,9 @@ def add(studio: Studio) -> None:
 
     def models() -> list[dict[str, Any]]:
         """The models on the shelf: id, title, size, licence, what they were trained on."""
-        return [{"id": entry.id, **to_json(entry.card)} for entry in studio.shelf.list() if entry.card and not entry.problem]
+        return [
+            {"id": entry.id, **to_json(entry.card)} for entry in studio.shelf.list() if entry.card and not entry.problem
+        ]
 
     def generate(model: str, seed: int, truncation: float, label: int | None, scene: str) -> str:
         """A picture as PNG with its recipe inside. `scene` (JSON), if given, says it all and the rest is not looked at."""
@@ -91,7 +93,9 @@ def _add_training(studio: Studio) -> None:
     def start_run(dataset: str, minutes: float, base: str, title: str, changes: dict[str, Any]) -> str:
         """Begin to train on a prepared dataset; the id of the run."""
         studio.policy.require("train")
-        order = Order(pictures=dataset, minutes=float(minutes), base=base or "", title=title or "", changes=changes or {})
+        order = Order(
+            pictures=dataset, minutes=float(minutes), base=base or "", title=title or "", changes=changes or {}
+        )
         return _finished(studio, studio.desk.start(order))
 
     def runs() -> list[dict[str, Any]]:
@@ -118,8 +122,12 @@ def _add_training(studio: Studio) -> None:
 def expose(function: Callable[..., Any], output: Any, **inputs: Any) -> None:
     """Make a function an endpoint under its own name; its annotations choose the inputs that are not given."""
     kinds = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
-    components = [inputs.get(name) or _INPUTS.get(kind, gr.JSON)(visible=False, label=name) for name, kind in kinds.items()]
-    gr.Button(visible=False).click(_calm(function), components, output, api_name=function.__name__, show_progress="hidden")
+    components = [
+        inputs.get(name) or _INPUTS.get(kind, gr.JSON)(visible=False, label=name) for name, kind in kinds.items()
+    ]
+    gr.Button(visible=False).click(
+        _calm(function), components, output, api_name=function.__name__, show_progress="hidden"
+    )
 
 
 def _calm(function: Callable[..., Any]) -> Callable[..., Any]:

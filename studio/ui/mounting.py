@@ -9,7 +9,8 @@ import gradio as gr
 
 _LOAD = """
 const module = new URL("gradio_api/studio/assets/{name}.js", document.baseURI).href;
-import(module).then((room) => room.mount(element, {{ trigger, props, server: typeof server === "undefined" ? undefined : server }}));
+const functions = typeof server === "undefined" ? undefined : server;
+import(module).then((room) => room.mount(element, {{ trigger, props, server: functions }}));
 """
 
 

@@ -15,7 +15,7 @@ from studio.errors import BadInput
 from studio.media.provenance import DIGITAL_SOURCE_TYPE, Mark
 from studio.media.stills import Array, enlarge, opaque, read_recipe, to_jpeg, to_png, to_webp
 
-RECIPE = {"model": "cats", "point": {"seeds": [1, 2], "weights": [0.25, 0.75]}, "title": 'é "<&>\' \n 猫'}
+RECIPE = {"model": "cats", "point": {"seeds": [1, 2], "weights": [0.25, 0.75]}, "title": "é \"<&>' \n 猫"}
 
 SOURCE_TYPE = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}DigitalSourceType"
 
