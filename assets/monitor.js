@@ -296,7 +296,7 @@ function actions(desk, view) {
     model && button("to-shelf", "On the shelf", () => { show("shelf"); emit("shelf"); }),
     model && h("a.button", { id: "download-model", href: fileUrl("model-zip", model, { download: 1 }), download: `${model}.zip` }, icon("save"), "Folder"),
     can.more && moreTime(desk, view),
-    may && button("delete-run", "Delete", () => confirmDelete(desk, view), "delete"),
+    may && button("delete-run", "Delete", () => remove(desk, view.id), "delete"),
   ].filter(Boolean);
 }
 
@@ -315,19 +315,6 @@ function moreTime(desk, view) {
     button("continue-run", "Go on for", () => ask(desk, "continue_run", view.id, { minutes: Number(dial.value) })), dial);
 }
 
-function confirmDelete(desk, view) {
-  const { title, model_id: model, snapshots } = view.summary;
-  const dialog = h("dialog.sheet", { ariaLabel: "Delete this run" }, h("div.mount",
-    h("h2", `Delete ${title}?`),
-    h("p.muted.sheet-text", `Its record, ${snapshots.length} snapshots and its checkpoints go for good. `, model ? "The model on the shelf stays." : "It has put no model on the shelf."),
-    h("div.toolbar",
-      h("button.button.primary", { id: "confirm-delete", type: "button", onclick: async () => { dialog.close(); await remove(desk, view.id); } }, "Delete the run"),
-      h("button.button", { type: "button", onclick: () => dialog.close() }, "Keep it"))));
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
-}
-
 async function remove(desk, id) {
   const runs = await attempt("delete_run", { id });
   if (!runs) return;
@@ -335,4 +322,8 @@ async function remove(desk, id) {
   Object.assign(desk, { view: null, chosen: "" });
   writeAddress("");
   showRuns(desk, runs);
+  notice("The run was deleted.", { seconds: 20, action: "Undo", onaction: async () => {
+    const back = await attempt("restore_run", { id });
+    if (back) showRuns(desk, back);
+  } });
 }

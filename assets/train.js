@@ -291,22 +291,15 @@ function showDataset(desk, dataset) {
     head(desk, dataset.title, aboutDataset(dataset), () => showEmpty(desk)),
     datasetSheet(dataset),
     dataset.labels.length > 0 && classChips(dataset.labels.map((name, index) => ({ name, count: dataset.counts[index] }))),
-    h("p.muted", "They are prepared already. ", h("button.link", { type: "button", onclick: () => confirmDelete(desk, dataset) }, "Delete them"))));
+    h("p.muted", "They are prepared already. ", h("button.link", { type: "button", onclick: () => remove(desk, dataset) }, "Delete them"))));
   choose(desk, { dataset: dataset.id });
 }
 
-function confirmDelete(desk, dataset) {
-  const remove = async () => {
-    dialog.close();
-    if (await attempt("delete_dataset", { id: dataset.id })) showEmpty(desk);
-  };
-  const dialog = h("dialog.sheet", { ariaLabel: "Delete these pictures" }, h("div.mount",
-    h("h2", `Delete ${dataset.title}?`),
-    h("p.muted.sheet-text", "The prepared pictures go for good; your own files stay where they are. A run that learns from them cannot go on."),
-    h("div.toolbar",
-      h("button.button.primary", { type: "button", onclick: remove }, "Delete the pictures"),
-      h("button.button", { type: "button", onclick: () => dialog.close() }, "Keep them"))));
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
+async function remove(desk, { id, title }) {
+  if (!await attempt("delete_dataset", { id })) return;
+  await showEmpty(desk);
+  notice(`${title} was deleted.`, { hint: "A run that learns from it cannot go on.", seconds: 20, action: "Undo", onaction: async () => {
+    await attempt("restore_dataset", { id });
+    await listPrepared(desk);
+  } });
 }

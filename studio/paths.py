@@ -11,10 +11,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.errors import BadInput, NoSpace
+from studio.errors import BadInput, NoSpace, NotFound
 
 _PACKAGE = Path(__file__).resolve().parent
 _TEMPORARY_PREFIX = ".tmp-"
+_DELETED_PREFIX = ".deleted-"
+KEEP_DELETED_DAYS = 30.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
@@ -63,10 +65,11 @@ class Home:
         return self.root / "studio.sqlite"
 
     def create(self) -> Home:
-        """Make the folders and sweep what a crash left half-written. Returns itself."""
+        """Make the folders; sweep what a crash left half-written and what was deleted a month ago. Returns itself."""
         for folder in (self.models, self.datasets, self.runs, self.uploads, self.gallery, self.exports, self.cache):
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
+            purge(folder)
         return self
 
 
@@ -153,6 +156,44 @@ def require_space(folder: Path, needed_bytes: int) -> None:
             f"The disk has {free_bytes / 1e6:.0f} MB free, and {needed_bytes / 1e6:.0f} MB are needed.",
             "Free some space and try again; what was saved before is untouched.",
         )
+
+
+def set_aside(folder: Path) -> None:
+    """Delete a folder so that `bring_back` can undo it; `purge` makes it final."""
+    hidden = folder.with_name(_DELETED_PREFIX + folder.name)
+    if hidden.exists():
+        remove(hidden)
+    put_in_place(folder, hidden)
+    os.utime(hidden)
+
+
+def bring_back(folder: Path) -> None:
+    """Undo `set_aside` of a folder of that name.
+
+    Raises:
+        NotFound: nothing of that name is kept any more.
+        BadInput: another one took its name.
+    """
+    hidden = folder.with_name(_DELETED_PREFIX + safe_name(folder.name))
+    if not hidden.is_dir():
+        raise NotFound(f"What was called {folder.name!r} is not kept any more.", "It was removed for good.")
+    if folder.exists():
+        raise BadInput(f"There is another {folder.name!r} now.", "Delete that one first.")
+    put_in_place(hidden, folder)
+
+
+def purge(parent: Path, older_than_days: float = KEEP_DELETED_DAYS) -> None:
+    """Remove for good what was set aside in `parent` so long ago."""
+    for hidden in parent.glob(f"{_DELETED_PREFIX}*"):
+        if time.time() - hidden.stat().st_mtime >= older_than_days * 86_400:
+            remove(hidden)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder for good: gone at once, then emptied. What a crash leaves, the next `sweep` takes."""
+    temporary = temporary_beside(folder)
+    os.replace(folder, temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:

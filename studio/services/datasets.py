@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,7 +30,7 @@ from studio.data.sources import Named
 from studio.data.thumbnails import duplicate_pairs, duplicate_sheet, upload_sheet
 from studio.errors import BadInput, Busy, Damaged, NotFound, StudioError
 from studio.options import from_json, to_json
-from studio.paths import Home, explain_disk, new_id, require_space, safe_name, temporary_beside, write_file
+from studio.paths import Home, bring_back, explain_disk, new_id, remove, require_space, safe_name, set_aside, write_file
 from studio.services.jobs import Job, Jobs
 
 _CHUNK_BYTES = 1 << 20
@@ -159,7 +158,7 @@ class Datasets:
             raise Busy("These pictures are being worked on.", "Wait until it is done, or stop it first.")
         with self._lock:
             self._uploads.pop(upload_id, None)
-        _delete_folder(upload.folder)
+        remove(upload.folder)
 
     def sweep_uploads(self, older_than_days: float = 7.0) -> tuple[str, ...]:
         """Delete uploads that became a dataset that still exists, and empty ones, if they are old; returns their ids.
@@ -348,12 +347,16 @@ class Datasets:
         return info
 
     def delete(self, dataset_id: str) -> None:
-        """Delete a dataset; the upload that it was made of stays.
+        """Delete a dataset; `restore` undoes it. The upload that it was made of stays.
 
         Raises:
             NotFound: no such dataset.
         """
-        _delete_folder(self.folder(dataset_id))
+        set_aside(self.folder(dataset_id))
+
+    def restore(self, dataset_id: str) -> None:
+        """Undo `delete`. Raises NotFound if it is not kept any more."""
+        bring_back(self.home.datasets / safe_name(dataset_id))
 
     # Inside
 
@@ -488,10 +491,3 @@ def _folders(parent: Path) -> list[Path]:
     if not parent.is_dir():
         return []
     return sorted(folder for folder in parent.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-
-
-def _delete_folder(folder: Path) -> None:
-    """Gone at once, then emptied; a crash in between leaves a name that is swept at the next start."""
-    temporary = temporary_beside(folder)
-    folder.rename(temporary)
-    shutil.rmtree(temporary, ignore_errors=True)

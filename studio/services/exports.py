@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _MOST_FRAMES = 20_000
+_KEEP_SECONDS = 7 * 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,12 @@ class Exports:
         self._engine = engine
         self._jobs = jobs
         self._owners: dict[str, str] = {}
+
+    def sweep(self) -> None:
+        """Remove films of a week ago; whoever wanted one has downloaded it."""
+        for path in self._folder.iterdir():
+            if time.time() - path.stat().st_mtime > _KEEP_SECONDS:
+                path.unlink(missing_ok=True)
 
     def start(self, owner: str, model: str, timeline: Timeline, settings: FilmSettings) -> str:
         """Begin a film; returns the id of its job, whose result is the name of the file."""

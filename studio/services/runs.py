@@ -9,8 +9,6 @@ again.
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -132,18 +130,22 @@ class Runs:
             self._enqueue(run_id)
 
     def delete(self, run_id: str) -> None:
-        """End the run at once and remove its folder. The model that it published stays."""
+        """End the run at once and set its folder aside; `restore` undoes it. The model that it published stays."""
         folder = self._folder(run_id)
         with self._lock:
             if run_id in self._queue:
                 self._queue.remove(run_id)
             if trainer := self._live.pop(run_id, None):
                 trainer.kill()
-            hidden = paths.temporary_beside(folder.root)
-            os.replace(folder.root, hidden)
+            paths.set_aside(folder.root)
             for known in (self._records, self._configs, self._deaths, self._begun_at):
                 known.pop(run_id, None)
-        shutil.rmtree(hidden, ignore_errors=True)
+
+    def restore(self, run_id: str) -> None:
+        """Undo `delete`: the run is there again, paused. Raises NotFound if it is not kept any more."""
+        paths.bring_back(self._home.runs / safe_name(run_id))
+        if self._state(run_id) not in ("finished", "failed"):
+            self._folder(run_id).write_wish("pause")
 
     # What the page shows
 
@@ -301,7 +303,8 @@ class Runs:
     def _ids(self) -> list[str]:
         if not self._home.runs.is_dir():
             return []
-        return [place.name for place in self._home.runs.iterdir() if (place / "config.json").is_file()]
+        places = [place for place in self._home.runs.iterdir() if not place.name.startswith(".")]
+        return [place.name for place in places if (place / "config.json").is_file()]
 
     def _folder(self, run_id: str) -> RunFolder:
         folder = RunFolder(self._home.runs / safe_name(run_id))

@@ -45,6 +45,7 @@ class Studio:
         """Wake the engine and pick up the runs that were under way, all in the background."""
         self.engine.warm()
         self.datasets.sweep_uploads()
+        self.exports.sweep()
         self.runs.recover()
 
     def close(self) -> None:

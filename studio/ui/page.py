@@ -16,7 +16,7 @@ from studio.ui.mounting import mounted
 
 def status(studio: Studio, visitor: Visitor) -> dict[str, Any]:
     """How far waking up is, and which runs are under way."""
-    return {**studio.engine.status(), "runs": studio.runs.summaries()}
+    return {**studio.engine.status(), "runs": studio.runs.summaries() if studio.policy.allows("train") else ()}
 
 
 def build(studio: Studio) -> gr.Blocks:

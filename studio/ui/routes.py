@@ -128,6 +128,8 @@ def _file(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
 
 def _find_file(studio: Studio, owner: str, kind: str, name: str) -> Path:
     first, _, rest = name.partition("/")
+    if kind in {"preview", "sheet", "upload"}:
+        studio.policy.require("train")
     finders: dict[str, Callable[[], Path]] = {
         "model": lambda: studio.model_folder(first) / "preview.webp",
         "model-zip": lambda: studio.packed_model(first),

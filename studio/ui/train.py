@@ -40,6 +40,7 @@ _ADVANCED = described(TrainConfig, advanced=True, skip=("dataset_fingerprint", "
 
 def run(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
     """What does not change about a run: its classes, and one line about what it learns from."""
+    studio.policy.require("train")
     config = studio.runs.config(id)
     return {
         "classes": int(config.settings.get("classes") or 0),
@@ -50,6 +51,7 @@ def run(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
 
 def changes(studio: Studio, visitor: Visitor, id: str, since: int = 0) -> dict[str, Any]:
     """What happened to a run since version `since`: {"version", "records"}; of very many figures evenly chosen ones."""
+    studio.policy.require("train")
     version, records = studio.runs.changes(id, int(since))
     return {"version": version, "records": thinned(records)}
 
@@ -84,9 +86,16 @@ def continue_run(studio: Studio, visitor: Visitor, id: str, minutes: float) -> S
 
 
 def delete_run(studio: Studio, visitor: Visitor, id: str) -> Sequence[Any]:
-    """End a run and remove its folder; the model that it put on the shelf stays."""
+    """End a run and set its folder aside; the model that it put on the shelf stays."""
     studio.policy.require("train")
     studio.runs.delete(id)
+    return studio.runs.summaries()
+
+
+def restore_run(studio: Studio, visitor: Visitor, id: str) -> Sequence[Any]:
+    """Undo `delete_run`."""
+    studio.policy.require("train")
+    studio.runs.restore(id)
     return studio.runs.summaries()
 
 
@@ -101,6 +110,13 @@ def delete_dataset(studio: Studio, visitor: Visitor, id: str) -> bool:
     """Delete prepared pictures."""
     studio.policy.require("upload")
     studio.datasets.delete(id)
+    return True
+
+
+def restore_dataset(studio: Studio, visitor: Visitor, id: str) -> bool:
+    """Undo `delete_dataset`."""
+    studio.policy.require("upload")
+    studio.datasets.restore(id)
     return True
 
 
@@ -123,8 +139,8 @@ def drop_upload(studio: Studio, visitor: Visitor, upload: str) -> None:
 
 
 CALLS = (
-    run, changes, pause_run, resume_run, stop_run, continue_run, delete_run,
-    datasets, delete_dataset, begin_upload, scan_upload, drop_upload,
+    run, changes, pause_run, resume_run, stop_run, continue_run, delete_run, restore_run,
+    datasets, delete_dataset, restore_dataset, begin_upload, scan_upload, drop_upload,
 )  # fmt: skip
 
 

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.errors import BadInput, Forbidden, NotFound, StudioError
-from studio.paths import new_id, put_in_place, safe_name, temporary_beside
+from studio.paths import bring_back, new_id, safe_name, set_aside
 from studio.weights.card import CONFIG_FILE, PREVIEW_FILE, WEIGHTS_FILE, ModelCard, read_card, write_card
 
-_DELETED_PREFIX = ".deleted-"
 _Stamp = tuple[int, int, int, int, int]
 
 
@@ -92,25 +90,11 @@ class Shelf:
 
     def delete(self, model_id: str) -> None:
         """Take one of the artist's own models from the shelf. `restore` brings it back until it is purged."""
-        folder = self._own_folder(model_id)
-        hidden = self._own / f"{_DELETED_PREFIX}{model_id}"
-        if hidden.exists():
-            _remove(hidden)
-        put_in_place(folder, hidden)
+        set_aside(self._own_folder(model_id))
 
     def restore(self, model_id: str) -> None:
-        """Undo `delete`. Raises NotFound if nothing of that id was deleted."""
-        hidden = self._own / f"{_DELETED_PREFIX}{safe_name(model_id)}"
-        if not hidden.is_dir():
-            raise NotFound(f"No deleted model {model_id!r} is kept.", "It may have been removed for good.")
-        if (self._own / model_id).exists():
-            raise BadInput(f"Another model is called {model_id!r} now.", "Delete or move that one first.")
-        put_in_place(hidden, self._own / model_id)
-
-    def purge(self) -> None:
-        """Remove for good what was deleted."""
-        for hidden in self._own.glob(f"{_DELETED_PREFIX}*"):
-            _remove(hidden)
+        """Undo `delete`. Raises NotFound if nothing of that id was deleted, BadInput if another took its name."""
+        bring_back(self._own / safe_name(model_id))
 
     def _own_folder(self, model_id: str) -> Path:
         folder = self.folder(model_id)
@@ -154,10 +138,3 @@ def _file_stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return (status.st_mtime_ns, status.st_size)
-
-
-def _remove(folder: Path) -> None:
-    """Delete a folder; a crash on the way leaves a temporary name, which the next start sweeps."""
-    temporary = temporary_beside(folder)
-    os.replace(folder, temporary)
-    shutil.rmtree(temporary, ignore_errors=True)

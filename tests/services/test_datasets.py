@@ -61,7 +61,9 @@ def test_an_upload_becomes_a_dataset(datasets: Datasets, upload: str) -> None:
     assert len(datasets.thumbnails(info.id, 3)) == 3 and datasets.dataset_sheet(info.id).is_file()
     assert datasets.rename(info.id, "Beasts").title == datasets.info(info.id).title == "Beasts"
     datasets.delete(info.id)
-    assert datasets.list() == () and list(datasets.home.datasets.iterdir()) == []
+    assert datasets.list() == ()
+    datasets.restore(info.id)
+    assert [one.id for one in datasets.list()] == [info.id]
     assert len(list((datasets.home.uploads / upload / "files").iterdir())) == 10
 
 

@@ -183,6 +183,11 @@ def test_delete(runs, home):
     assert not (home.runs / run_id).exists() and runs.summaries() == ()
     with pytest.raises(NotFound):
         runs.summary(run_id)
+    runs.restore(run_id)
+    assert runs.summary(run_id).state == "paused"
+    runs.resume(run_id)
+    reach(runs, run_id, "training")
+    runs.delete(run_id)
 
 
 def test_closing_interrupts_and_the_next_start_goes_on(home):

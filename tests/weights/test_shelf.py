@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from studio.errors import BadInput, Forbidden, NotFound
+from studio.paths import purge
 from studio.weights.card import CONFIG_FILE, WEIGHTS_FILE, ModelCard, write_card
 from studio.weights.shelf import Shelf
 
@@ -72,6 +73,7 @@ def test_ids_name_nothing_outside(shelf: Shelf, name: str) -> None:
 
 
 def test_a_deleted_model_can_come_back(shelf: Shelf) -> None:
+    folder = shelf.folder("mine")
     shelf.delete("mine")
     assert [entry.id for entry in shelf.list()] == ["shipped"]
     with pytest.raises(NotFound):
@@ -79,7 +81,7 @@ def test_a_deleted_model_can_come_back(shelf: Shelf) -> None:
     shelf.restore("mine")
     assert shelf.folder("mine").is_dir()
     shelf.delete("mine")
-    shelf.purge()
+    purge(folder.parent, older_than_days=0)
     with pytest.raises(NotFound):
         shelf.restore("mine")
 
