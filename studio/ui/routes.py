@@ -97,7 +97,7 @@ async def draw_wish(canvas: Canvas, text: str) -> bytes | dict[str, Any]:
         return frame if frame is not None else {"stamp": stamp, "dropped": True}
     except StudioError as error:
         return {"stamp": stamp, **failure(error)}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"stamp": stamp, **failure(BadInput("A wish could not be read.", "Reload the page."))}
     except Exception as error:
         return {"stamp": stamp, **bug("A wish", error)}
