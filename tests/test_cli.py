@@ -95,10 +95,10 @@ def test_a_folder_is_looked_at_and_prepared(tmp_path: Path, capsys: pytest.Captu
     [
         (["generate", "nothing-here", "--seeds", "1"], "nothing-here"),
         (["generate", "x", "--seeds", "one"], "is not a list of seeds"),
-        (["dataset", "/no/such/folder"], "/no/such/folder"),
-        (["train", "/no/such/folder"], "/no/such/folder"),
+        (["dataset", "/no/such/folder"], "There is no folder"),
+        (["train", "/no/such/folder"], "There is no folder"),
         (["train", "x", "--set", "speed=3"], "There is no setting 'speed'"),
-        (["resume", "no-such-run"], "no-such-run"),
+        (["resume", "no-such-run"], "no such run"),
     ],
 )
 def test_mistakes_are_answered_with_a_sentence(

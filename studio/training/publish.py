@@ -106,6 +106,6 @@ def _lineage(config: TrainConfig) -> str:
 
 
 def _face(state: TrainState) -> bytes:
-    """Nine pictures in a square: the model's preview."""
+    """Six pictures, three beside each other: the model's preview."""
     generator = cast(Generator, state.average)
-    return sheet.encode(sheet.draw(generator, range(9), next(state.average.parameters()).device), columns=3)
+    return sheet.encode(sheet.draw(generator, range(6), next(state.average.parameters()).device), columns=3)

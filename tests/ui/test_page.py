@@ -1,0 +1,142 @@
+"""The page is built without torch, the door answers before it, and calls answer errors as data."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from studio.errors import BadInput
+from studio.paths import Home
+from studio.services.policy import Policy
+from studio.services.studio import Studio
+from studio.ui import gallery, page, play, shelf, train
+from studio.ui.calls import answer, table
+from studio.ui.door import Door, first_free
+from tests.making import make_model
+
+SECRET = "a browser's own secret"
+
+
+@pytest.fixture
+def studio(tmp_path: Path):
+    opened = Studio(Home(tmp_path), Policy())
+    yield opened
+    opened.close()
+
+
+def test_the_page_is_built_without_torch(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from studio.paths import Home; from studio.services.policy import Policy\n"
+        "from studio.services.studio import Studio; from studio.ui import page\n"
+        "page.build(Studio(Home(Path(sys.argv[1])), Policy())); print('torch' in sys.modules)"
+    )
+    built = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert built.stdout.strip().endswith("False")
+
+
+def test_the_door_answers_at_once_and_leaves_the_port() -> None:
+    door = first_free("127.0.0.1", 7990)
+    door.stage = "Opening the page…"
+    address = f"http://127.0.0.1:{door.port}/"
+    with urllib.request.urlopen(address, timeout=5) as answered:
+        assert answered.status == 200 and b"Latent Studio" in answered.read()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{address}studio-door", timeout=5)
+    assert refused.value.code == 503 and refused.value.read().decode() == "Opening the page…"
+    with pytest.raises(OSError):
+        Door("127.0.0.1", door.port)
+    door.close()
+    Door("127.0.0.1", door.port).close()
+
+
+def test_calls_answer_errors_as_data(studio: Studio) -> None:
+    calls = table(shelf.CALLS, play.CALLS, train.CALLS, gallery.CALLS)
+    token = studio.sessions.open(SECRET)
+    assert answer(studio, calls, token, "gallery", {}) == {"result": []}
+    for name, arguments, kind in (
+        ("no_such_call", {}, "BadInput"),
+        ("__class__", {}, "BadInput"),
+        ("model", {"id": "../../etc"}, "BadInput"),
+        ("model", {"id": "nothing"}, "NotFound"),
+        ("gallery", {"wrong": 1}, "BadInput"),
+        ("walk", {"model": "x", "timeline": {"keyframes": []}}, "BadInput"),
+        ("thumbnails", {"model": "nothing", "points": [{}]}, "BadInput"),
+        ("delete_model", {"id": "nothing"}, "NotFound"),
+        ("favourite", {"id": "nothing", "on": True}, "NotFound"),
+    ):
+        said = answer(studio, calls, token, name, arguments)
+        assert said.get("kind") == kind, (name, said)
+        assert said["error"].endswith(".")
+    assert answer(studio, calls, "guessed", "gallery", {})["kind"] == "Forbidden"
+
+
+def test_a_bug_is_one_calm_line(studio: Studio, caplog: pytest.LogCaptureFixture) -> None:
+    def broken(studio, visitor):
+        raise RuntimeError("secret detail /home/me")
+
+    said = answer(studio, {"broken": broken}, studio.sessions.open(SECRET), "broken", {})
+    assert said["kind"] == "Bug" and "secret" not in said["error"] + said["hint"]
+    assert "secret detail" in caplog.text
+
+
+def test_on_a_public_host_visitors_play_but_change_nothing(tmp_path: Path) -> None:
+    make_model(tmp_path / "models" / "tiny")
+    public = Studio(Home(tmp_path), Policy(public=True))
+    calls = table((page.status,), shelf.CALLS, play.CALLS, train.CALLS, gallery.CALLS)
+    token = public.sessions.open(SECRET)
+    scene = {"model": "tiny", "point": {"seeds": [{"seed": 1}]}}
+    saved = answer(public, calls, token, "save", {"scene": scene})["result"]
+    for name, arguments in (
+        ("begin_upload", {}),
+        ("datasets", {}),
+        ("delete_model", {"id": "tiny"}),
+        ("rename_model", {"id": "tiny", "title": "mine"}),
+        ("stop_run", {"id": "any"}),
+        ("delete_run", {"id": "any"}),
+        ("changes", {"id": "any"}),
+    ):
+        assert answer(public, calls, token, name, arguments)["kind"] == "Forbidden", name
+    other = public.sessions.open("another browser's own secret")
+    assert answer(public, calls, other, "gallery", {}) == {"result": []}
+    assert answer(public, calls, other, "delete_picture", {"id": saved["id"]})["kind"] == "NotFound"
+    assert [item["id"] for item in answer(public, calls, token, "gallery", {})["result"]] == [saved["id"]]
+    with pytest.raises(Exception, match="secret"):
+        public.sessions.open("short")
+    public.close()
+
+
+def test_the_map_of_seeds_is_the_same_in_both_languages() -> None:
+    """assets/map.js computes the seeds of the map itself; latent.point says how."""
+    import json
+    import shutil
+
+    from studio.latent.point import lattice_seed, seed_pad
+
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    text = (Path(__file__).parents[2] / "assets" / "map.js").read_text()
+    start, end = text.index("export function latticeSeed"), text.index("export class SeedMap")
+    places = [(0.0, 0.0), (0.25, 0.5), (-3.75, 2.0), (1000.5, -999.25)]
+    script = text[start:end].replace("export ", "") + (
+        f"console.log(JSON.stringify({json.dumps(places)}.map(([x, y]) => seedsAt(x, y, 123456789))))"
+    )
+    done = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
+    for place, theirs in zip(places, json.loads(done.stdout), strict=True):
+        ours = [{"seed": seed.seed, "weight": seed.weight} for seed in seed_pad(*place, 123456789)]
+        assert theirs == ours
+    assert lattice_seed(7, 0, 0) == 7
+
+
+def test_a_refusal_is_not_a_bug(studio: Studio) -> None:
+    def refuses(studio, visitor):
+        raise BadInput("No.", "Try yes.")
+
+    said = answer(studio, {"refuses": refuses}, studio.sessions.open(SECRET), "refuses", {})
+    assert said == {"error": "No.", "hint": "Try yes.", "kind": "BadInput"}
