@@ -55,7 +55,7 @@ class Player {
     this.redoButton = button("redo", "Redo", "Shift+Z", () => this.redo());
     this.driftButton = button("drift", "Drift", "D", () => this.toggleDrift());
     return h("div.toolbar",
-      button("random", "Random", "R", () => this.random(), ".keep"), this.undoButton, this.redoButton, this.driftButton,
+      button("random", "Random", "R", () => this.random()), this.undoButton, this.redoButton, this.driftButton,
       h("span.spacer"),
       button("add", "Add to strip", "A", () => this.strip.add()),
       button("save", "Save", "S", () => this.save(), ".primary.keep"));

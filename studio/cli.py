@@ -165,6 +165,9 @@ def _add_train(commands: Any) -> None:
         "--time", choices=list(_MINUTES), default="half-hour", help="the dial: how long it may take [half-hour]"
     )
     parser.add_argument(
+        "--family", choices=("stylegan2", "dcgan", "mlp"), default="stylegan2", help="the architecture [stylegan2]"
+    )
+    parser.add_argument(
         "--from", dest="base", default="", metavar="MODEL", help="the shelf model to start from [from scratch]"
     )
     parser.add_argument(
@@ -206,12 +209,13 @@ def _train(namespace: argparse.Namespace) -> int:
     if namespace.network:
         from studio.families.base import family
 
-        changes["settings"] = _pairs(namespace.network, family(changes.get("family", "stylegan2")).settings)
+        changes["settings"] = _pairs(namespace.network, family(namespace.family).settings)
     prepare = {**studio.desk.needs_of(namespace.base), **_pairs(namespace.prepare, PrepareSettings)}
     order = Order(
         pictures=_dataset_id(studio, namespace, prepare),
         minutes=changes.get("minutes", _MINUTES[namespace.time]),
         base=namespace.base,
+        family=namespace.family,
         title=namespace.title,
         changes=changes,
     )

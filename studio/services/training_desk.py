@@ -57,6 +57,7 @@ class Order:
         prepare: how an upload is prepared.
         minutes: the dial.
         base: the id of a model on the shelf to start from; "" is from nothing.
+        family: the architecture, where there is no base to decide it.
         title: of the run; "" takes that of the pictures.
         changes: settings of `TrainConfig` that are not as planned; "settings" may name only some of the network's.
     """
@@ -65,6 +66,7 @@ class Order:
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     minutes: float = 30.0
     base: str = ""
+    family: str = "stylegan2"
     title: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -130,7 +132,7 @@ class TrainingDesk:
         card = self._shelf_card(order.base) if order.base else None
         if card is not None:
             require_fit(info, card)
-        return plan(order.minutes, info, card)
+        return plan(order.minutes, info, card, family=order.family)
 
     def _config(self, order: Order, info: DatasetInfo) -> TrainConfig:
         """The plan with the artist's changes, and the folders filled in."""

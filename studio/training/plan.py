@@ -22,6 +22,7 @@ SMALL_SET = 1000
 _WANTED_KIMG_AT_5_MINUTES = 10.0
 _WANTED_GROWTH = 0.6
 _PLAIN_WIDTH = 32
+_LARGEST_OF_MLP = 64
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 
 
@@ -52,6 +53,7 @@ def plan(
     info: DatasetInfo,
     base: ModelCard | None = None,
     *,
+    family: str = "stylegan2",
     cores: int | None = None,
     has_bfloat16: bool | None = None,
     device: str | None = None,
@@ -62,6 +64,7 @@ def plan(
         minutes: how long it may take; 5, 30, 180 (an evening) and 480 (a night) are on the dial, any other will do.
         info: the prepared pictures.
         base: the model to start from, or None.
+        family: the architecture, where there is no base to decide it.
         cores, has_bfloat16, device: the machine; None looks at this one.
 
     Raises:
@@ -70,12 +73,9 @@ def plan(
     device = _this_device() if device is None else device
     quick = _this_has_bfloat16() if has_bfloat16 is None else has_bfloat16
     speed = speed_of(device, cores or os.cpu_count() or 1, quick)
-    if base is None:
-        family, settings = "stylegan2", _settings(minutes, info, speed)
-        rate = speed.images_per_second(settings["resolution"], settings["channel_base"] // settings["resolution"])
-    else:
-        family, settings = base.family, _settings_of_base(info, base)
-        rate = speed.images_per_second(base.resolution, _width_of(settings))
+    family = base.family if base else family
+    settings = _settings_of_base(info, base) if base else _settings(family, minutes, info, speed)
+    rate = speed.images_per_second(settings["resolution"], _width_of(settings))
     kimg = rate * minutes * 60 / 1000
     given = _schedule(minutes, kimg, info, settings, base, device) | _manners(family)
     config = TrainConfig(
@@ -113,13 +113,15 @@ def _widest(width: int) -> int:
     return min(512, 4 * width)
 
 
-def _settings(minutes: float, info: DatasetInfo, speed: Speed) -> dict[str, Any]:
+def _settings(family: str, minutes: float, info: DatasetInfo, speed: Speed) -> dict[str, Any]:
     resolution, width = _size(minutes, info, speed)
+    pictures = {"resolution": resolution, "channels": info.channels, "classes": len(info.labels)}
+    if family == "mlp":
+        return pictures | {"resolution": min(resolution, _LARGEST_OF_MLP)}
+    if family == "dcgan":
+        return pictures | {"width": min(64, 2 * width)}
     widest = _widest(width)
-    return {
-        "resolution": resolution,
-        "channels": info.channels,
-        "classes": len(info.labels),
+    return pictures | {
         "z_dim": max(64, widest),
         "w_dim": max(64, widest),
         "mapping_layers": 2 if minutes < SHORT_MINUTES * 3 else 4,

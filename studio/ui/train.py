@@ -24,6 +24,11 @@ from studio.ui.controls import control, described, values
 from studio.ui.mounting import mounted
 
 DIAL = (("5 minutes", 5), ("Half an hour", 30), ("An evening", 180), ("A night", 480))
+FAMILIES = (
+    ("StyleGAN2: the best all-round choice", "stylegan2"),
+    ("DCGAN, as in 2015", "dcgan"),
+    ("MLP, as in 2014", "mlp"),
+)
 FROM_SCRATCH = ("Nothing: from scratch", "")
 _MOST_PROGRESS = 1500
 _SETTINGS = {option.name: option for option in options(PrepareSettings)}
@@ -186,6 +191,7 @@ class Form:
     prepare: list[Any]
     minutes: gr.Radio
     base: gr.Dropdown
+    family: gr.Dropdown
     title: gr.Textbox
     plan: gr.HTML
     advanced: list[Any]
@@ -196,7 +202,7 @@ class Form:
     @property
     def order(self) -> list[Any]:
         """The inputs that say what is asked for."""
-        return [self.pictures, self.minutes, self.base, self.title, *self.prepare]
+        return [self.pictures, self.minutes, self.base, self.family, self.title, *self.prepare]
 
 
 def build(studio: Studio) -> None:
@@ -229,12 +235,15 @@ def _form(studio: Studio) -> Form:
         plan = gr.HTML(elem_id="train-plan", padding=False)
         with gr.Accordion("Advanced", open=False, elem_id="train-advanced", elem_classes="quiet-accordion"):
             gr.HTML("<p>Filled in by the plan. What you change is used as it is, until you choose another time.</p>")
+            family = gr.Dropdown(
+                FAMILIES, value=FAMILIES[0][1], label="Network", elem_id="train-family", filterable=False
+            )
             advanced = [control(option, prefix="advanced") for option in _ADVANCED]
         problem = gr.HTML(elem_id="train-problem", padding=False)
         start = gr.Button("Start", variant="primary", interactive=False, elem_id="start-training")
         job = gr.Textbox(visible=False)
     return Form(
-        pictures=pictures, how=how, prepare=prepare, minutes=minutes, base=base, title=title, plan=plan,
+        pictures=pictures, how=how, prepare=prepare, minutes=minutes, base=base, family=family, title=title, plan=plan,
         advanced=advanced, start=start, problem=problem, job=job,
     )  # fmt: skip
 
@@ -272,7 +281,7 @@ def _wire(studio: Studio, form: Form) -> None:
     form.pictures.select(further, None, form.base, **quiet)
     form.base.focus(lambda: gr.update(choices=_bases(studio)), None, form.base, **quiet)
     form.base.change(fit, [form.base, *form.prepare], form.prepare, **quiet).then(**planned, **quiet)
-    changes = [form.minutes.input, *(component.input for component in form.prepare)]
+    changes = [form.minutes.input, form.family.input, *(component.input for component in form.prepare)]
     gr.on(changes, **planned, trigger_mode="always_last", **quiet)
     ordered = form.start.click(
         begin, [*form.order, *form.advanced], [form.job, form.problem, form.title], **quiet
@@ -337,16 +346,17 @@ def start(studio: Studio, given: Sequence[Any]) -> list[Any]:
 
 
 def read_order(given: Sequence[Any]) -> Order:
-    """The order that a form's values make: pictures, minutes, base, title, then the settings of preparing.
+    """The order that a form's values make: pictures, minutes, base, network, title, then the settings of preparing.
 
     Raises:
         BadInput: no pictures, or a value out of its range.
     """
-    pictures, minutes, base, title, *prepare = given
+    pictures, minutes, base, family, title, *prepare = given
     return Order(
         pictures=read_pictures(pictures),
         minutes=_option(TrainConfig, "minutes").check(float(minutes)),
         base=base or "",
+        family=_option(TrainConfig, "family").check(family),
         title=(title or "").strip(),
         prepare=from_json(PrepareSettings, values(_PREPARE, prepare)),
     )

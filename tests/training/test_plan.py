@@ -4,7 +4,7 @@ import pytest
 
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
-from studio.families.base import settings_from
+from studio.families.base import family, settings_from
 from studio.training.plan import generator_macs, plan, wanted_kimg
 from studio.weights.card import ModelCard
 
@@ -85,3 +85,12 @@ def test_another_family_keeps_its_own_manners():
     base = card(family="dcgan", settings={"resolution": 64, "channels": 3, "width": 64})
     config = plan(5, INFO, base, **LAPTOP).config
     assert config.family == "dcgan" and config.path_length_weight == 0 and config.augment == "diffaugment"
+
+
+@pytest.mark.parametrize("family_name", ["stylegan2", "dcgan", "mlp"])
+def test_every_family_can_be_planned_and_built(family_name):
+    info = dataclasses.replace(INFO, resolution=32)
+    planned = plan(5, info, family=family_name, device="cpu", cores=2).config
+    settings = settings_from(planned.family, planned.settings)
+    generator = family(planned.family).generator(settings)
+    assert planned.family == family_name and generator.resolution == 32 and generator.classes == 2

@@ -120,9 +120,10 @@ def test_what_is_no_colour_is_refused() -> None:
 
 def form_values(**changes: Any) -> list[Any]:
     plain = {**to_json(PrepareSettings()), "pictures": {"dataset": "d"}, "minutes": 30, "base": "", "title": " Moths "}
+    plain["family"] = "stylegan2"
     return [
         {**plain, **changes}[name]
-        for name in ("pictures", "minutes", "base", "title", *(o.name for o in train._PREPARE))
+        for name in ("pictures", "minutes", "base", "family", "title", *(o.name for o in train._PREPARE))
     ]
 
 
