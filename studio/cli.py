@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
         given.insert(0, "serve")
     namespace = _parser().parse_args(given)
+    namespace.home = Home(namespace.home.expanduser().resolve()) if namespace.home else default_home()
     try:
         status: int = namespace.perform(namespace) or 0
         return status
@@ -61,10 +62,6 @@ def _command(commands: Any, name: str, perform: Callable[[argparse.Namespace], i
     return parser
 
 
-def _home(namespace: argparse.Namespace) -> Home:
-    return Home(namespace.home.expanduser().resolve()) if namespace.home else default_home()
-
-
 # ── serve ──
 
 
@@ -85,7 +82,8 @@ def _serve(namespace: argparse.Namespace) -> int:
     auth = _auth(namespace)
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve browser and trainer
-    os.environ.setdefault("GRADIO_TEMP_DIR", str(_home(namespace).cache / "gradio"))
+    os.environ.setdefault("GRADIO_TEMP_DIR", str(namespace.home.cache / "gradio"))
+    _leave_for_an_empty_folder(namespace.home)
     try:
         door = Door(namespace.host, namespace.port) if namespace.port else first_free(namespace.host, _DEFAULT_PORT)
     except OSError as error:
@@ -98,6 +96,13 @@ def _serve(namespace: argparse.Namespace) -> int:
     if not namespace.no_browser:
         threading.Thread(target=webbrowser.open, args=(f"http://{shown}:{door.port}",), daemon=True).start()
     return _serve_page(namespace, door, auth)
+
+
+def _leave_for_an_empty_folder(home: Home) -> None:
+    """Gradio would serve files of the working directory that an endpoint names; so there shall be none."""
+    empty = home.cache / "empty"
+    empty.mkdir(parents=True, exist_ok=True)
+    os.chdir(empty)
 
 
 def _auth(namespace: argparse.Namespace) -> tuple[str, str] | None:
@@ -149,7 +154,7 @@ def _studio(namespace: argparse.Namespace, *, public: bool = False) -> Studio:
     from studio.services.studio import Studio
 
     policy = Policy.from_environment()
-    return Studio(_home(namespace), dataclasses.replace(policy, public=policy.public or public))
+    return Studio(namespace.home, dataclasses.replace(policy, public=policy.public or public))
 
 
 # ── train, resume ──
@@ -408,7 +413,7 @@ def _models(namespace: argparse.Namespace) -> None:
     from studio.paths import bundled
     from studio.weights.shelf import Shelf
 
-    entries = Shelf(bundled("models"), _home(namespace).models).list()
+    entries = Shelf(bundled("models"), namespace.home.models).list()
     if namespace.json:
         print(
             json.dumps(

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import functools
 import json
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from studio.data.prepare import PrepareSettings
 from studio.errors import BadInput, StudioError
@@ -43,7 +45,7 @@ def add(studio: Studio) -> None:
     def generate(model: str, seed: int, truncation: float, label: int | None, scene: str) -> str:
         """A picture as PNG with its recipe inside. `scene` (JSON), if given, says it all and the rest is not looked at."""
         wish = from_json(Scene, json.loads(scene)) if scene else _scene(model, int(seed), truncation, label)
-        return _keep(studio, studio.draw_png(wish), ".png")
+        return _hand_over(studio.draw_png(wish), "picture.png")
 
     def save(scene: str) -> dict[str, Any]:
         """Draw a scene (JSON) exactly and keep it in the gallery."""
@@ -58,7 +60,8 @@ def add(studio: Studio) -> None:
         """A film of a walk. `timeline` (JSON) has keyframes of points, a path and a loop."""
         settings = FilmSettings(format=format, fps=int(fps), size_px=int(size_px))
         job = studio.exports.start(owner, model, from_json(Timeline, json.loads(timeline)), settings)
-        return str(studio.exports.file(owner, _finished(studio, job)))
+        film = studio.exports.file(owner, _finished(studio, job))
+        return _hand_over(film.read_bytes(), film.name)
 
     asked: tuple[Callable[..., Any], ...] = (models, save, gallery)
     drawn: tuple[Callable[..., Any], ...] = (generate, interpolate)
@@ -149,13 +152,12 @@ def _scene(model: str, seed: int, truncation: float, label: int | None) -> Scene
     return Scene(model=model, point=Point(seeds=(Seed(seed=seed),), truncation=float(truncation), label=label))
 
 
-def _keep(studio: Studio, data: bytes, suffix: str) -> str:
-    """A file for Gradio to hand over; its cache takes a copy, and what lies in ours is swept with it."""
-    import tempfile
-
-    with tempfile.NamedTemporaryFile(dir=studio.home.exports, suffix=suffix, delete=False) as file:
-        file.write(data)
-    return str(Path(file.name))
+def _hand_over(data: bytes, name: str) -> str:
+    """A file in Gradio's own folder, the only one that it serves from; it is swept there after a day."""
+    folder = Path(get_upload_folder()) / secrets.token_hex(20)
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(data)
+    return str(folder / name)
 
 
 def _finished(studio: Studio, job: str) -> str:
