@@ -100,8 +100,8 @@ def _serve(namespace: argparse.Namespace) -> int:
 
 def _leave_for_an_empty_folder(home: Home) -> None:
     """Gradio would serve files of the working directory that an endpoint names; so there shall be none."""
-    empty = home.cache / "empty"
-    empty.mkdir(parents=True, exist_ok=True)
+    empty = home.create().cache / "empty"
+    empty.mkdir(exist_ok=True)
     os.chdir(empty)
 
 

@@ -65,11 +65,22 @@ class Home:
         return self.root / "studio.sqlite"
 
     def create(self) -> Home:
-        """Make the folders; sweep what a crash left half-written and what was deleted a month ago. Returns itself."""
-        for folder in (self.models, self.datasets, self.runs, self.uploads, self.gallery, self.exports, self.cache):
-            folder.mkdir(parents=True, exist_ok=True)
-            sweep(folder)
-            purge(folder)
+        """Make the folders; sweep what a crash left half-written and what was deleted a month ago. Returns itself.
+
+        Raises:
+            BadInput: the studio may not write there. NoSpace: the disk is full.
+        """
+        try:
+            for folder in (self.models, self.datasets, self.runs, self.uploads, self.gallery, self.exports, self.cache):
+                folder.mkdir(parents=True, exist_ok=True)
+                sweep(folder)
+                purge(folder)
+            write_file(self.cache / "writable", b"")
+        except OSError as error:
+            said = error.strerror or str(error)
+            raise BadInput(
+                f"The studio cannot use the folder {self.root}: {said}.", "Choose another with --home."
+            ) from error
         return self
 
 

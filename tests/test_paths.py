@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from studio import paths
-from studio.errors import BadInput, NoSpace
+from studio.errors import BadInput, NoSpace, NotFound
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,31 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 def test_too_little_space_is_said_before(tmp_path: Path) -> None:
     with pytest.raises(NoSpace, match="MB are needed"):
         paths.require_space(tmp_path, 1 << 62)
+
+
+def test_a_home_that_cannot_be_written_is_said_plainly(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(BadInput, match="cannot use the folder"):
+        paths.Home(tmp_path / "file").create()
+
+
+def test_what_was_set_aside_comes_back_or_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "thing"
+    folder.mkdir()
+    (folder / "inside").write_text("kept")
+    paths.set_aside(folder)
+    assert not folder.exists()
+    paths.purge(tmp_path)
+    paths.bring_back(folder)
+    assert (folder / "inside").read_text() == "kept"
+    paths.set_aside(folder)
+    folder.mkdir()
+    with pytest.raises(BadInput, match="another"):
+        paths.bring_back(folder)
+    folder.rmdir()
+    paths.purge(tmp_path, older_than_days=0)
+    with pytest.raises(NotFound):
+        paths.bring_back(folder)
 
 
 def test_what_a_crash_left_is_swept(tmp_path: Path) -> None:
