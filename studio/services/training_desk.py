@@ -152,8 +152,9 @@ class TrainingDesk:
 
 
 def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
-    """The settings with some of them changed. Raises BadInput for a name or a value that no run has."""
-    return from_json(TrainConfig, {**to_json(config), **changes})
+    """The settings with some of them changed, of the network's too. Raises BadInput for one that no run has."""
+    settings = {**config.settings, **changes.get("settings", {})}
+    return from_json(TrainConfig, {**to_json(config), **changes, "settings": settings})
 
 
 def expected(order: Order, upload: Upload) -> DatasetInfo:
