@@ -9,6 +9,7 @@ Exit codes: 0 ended as told in the log, 2 wrong arguments, 3 another trainer hol
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -74,6 +75,19 @@ class Worker:
         return EXIT_FAILED if isinstance(last, Failed) else 0
 
 
+def give_way(niceness: int) -> None:
+    """Let other programs go first.
+
+    Linux schedules each process session as a group, and niceness counts only inside its group; a trainer that is a
+    session of its own makes its group nice as well (sched(7), "The autogroup feature").
+    """
+    if hasattr(os, "nice"):
+        os.nice(niceness)
+    if sys.platform == "linux" and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(niceness))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Train the run in the folder named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m studio.training", description="Train a run until it is over.")
@@ -91,8 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
         worker = Worker(folder)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, worker.interrupt)
-        if hasattr(os, "nice"):
-            os.nice(max(0, chosen.nice))
+        give_way(max(0, chosen.nice))
         return worker.work()
 
 
