@@ -4,7 +4,7 @@ import { attempt, call, fileUrl, h, icon, notice, on, openInPlayer, openRecipe, 
 export function mount(element) {
   const grid = h("div.gallery-grid", { id: "gallery" });
   const more = h("button.button", { hidden: true }, "Show older ones");
-  const chooser = h("input.visually-hidden", { type: "file", accept: "image/png", onchange: () => chooser.files[0] && openRecipe(chooser.files[0]) });
+  const chooser = h("input.visually-hidden", { type: "file", accept: "image/png", onchange: () => { if (chooser.files[0]) openRecipe(chooser.files[0]); chooser.value = ""; } });
   element.replaceChildren(
     h("div.room-head",
       h("div", h("h2", "Saved pictures"), h("p", "Each PNG carries its recipe. Click one, or drop one anywhere on this page, and the player goes back to that place.")),
@@ -37,7 +37,7 @@ function picture(item, refresh) {
   } }, icon("heart"));
   const image = h("img", { src: fileUrl("thumbnail", item.id), alt: item.title, loading: "lazy", onload: () => image.classList.toggle("pixels", image.naturalWidth <= 48) });
   return h("figure.saved", { style: { margin: 0 } },
-    h("button", { onclick: () => openInPlayer({ scene: item.recipe.scene }), title: "Back to this place", ariaLabel: `Open ${item.title}` }, image),
+    h("button", { onclick: () => openInPlayer({ scene: item.recipe }), title: "Back to this place", ariaLabel: `Open ${item.title}` }, image),
     h("div.bar",
       h("span", { title: item.title }, item.title), heart,
       h("a.quiet", { href: fileUrl("picture", item.id, { download: 1 }), download: `${item.id}.png`, ariaLabel: "Download" }, icon("save")),

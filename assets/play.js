@@ -4,7 +4,7 @@ import { LiveCanvas } from "./canvas.js";
 import { SeedMap, latticeSeed, seedsAt, sheet } from "./map.js";
 import { Strip } from "./strip.js";
 
-const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, seeds: null };
+const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, seeds: null, between: null };
 const GROUPS = { sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
 const LAST_MODEL = "latent-studio-model";
 
@@ -73,7 +73,12 @@ class Player {
   }
 
   seedCard() {
-    this.seedInput = h("input", { id: "seed", type: "number", min: 0, max: 4294967295, step: 1, ariaLabel: "Seed", onchange: () => this.goToSeed(Number(this.seedInput.value)) });
+    this.seedInput = h("input", { id: "seed", type: "number", min: 0, max: 4294967295, step: 1, ariaLabel: "Seed", onchange: () => {
+      const { value } = this.seedInput;
+      this.seedInput.blur();
+      if (value === "") this.show();
+      else this.goToSeed(Number(value));
+    } });
     this.axes = ["x", "y"].map((axis) => h("input.visually-hidden", {
       id: `map-${axis}`, type: "range", min: -1000, max: 1000, step: 0.05, ariaLabel: axis === "x" ? "Across the map" : "Down the map",
       oninput: ({ target }) => this.moveTo(...(axis === "x" ? [Number(target.value), this.state.y] : [this.state.x, Number(target.value)]), false),
@@ -226,8 +231,8 @@ class Player {
   }
 
   point() {
-    const { x, y, origin, seeds, label, mix, edits, truncation, noise_seed } = this.state;
-    return { seeds: seeds ?? seedsAt(x, y, origin), label, mix, truncation, noise_seed, edits: Object.entries(edits).map(([name, amount]) => this.edit(name, amount)) };
+    const { x, y, origin, seeds, label, mix, edits, truncation, noise_seed, between } = this.state;
+    return between ?? { seeds: seeds ?? seedsAt(x, y, origin), label, mix, truncation, noise_seed, edits: Object.entries(edits).map(([name, amount]) => this.edit(name, amount)) };
   }
 
   tilePoint() {
@@ -241,8 +246,10 @@ class Player {
 
   /** Change the state, then show it everywhere. */
   change(write) {
-    this.strip?.pause();
+    this.strip?.leave();
+    const { between } = this.state;
     write();
+    if (this.state.between === between) this.state.between = null;
     this.show();
     this.ask();
   }
@@ -267,15 +274,19 @@ class Player {
   /** A gesture ended: remember where it began, for undo. */
   commit() {
     const now = JSON.stringify(this.state);
-    if (this.committed && this.committed !== now) {
-      this.past.push(this.committed);
-      if (this.past.length > 300) this.past.shift();
-      this.future = [];
-    }
+    if (this.committed && this.committed !== now) this.remember({ state: this.committed });
     this.committed = now;
     this.show();
     this.refreshLaterOn ??= debounce(250, () => this.refreshEnds());
     this.refreshLaterOn();
+  }
+
+  /** One step for undo: what the player or the strip was before it. */
+  remember(step) {
+    this.past.push(step);
+    if (this.past.length > 300) this.past.shift();
+    this.future = [];
+    this.show();
   }
 
   undo() { this.travel(this.past, this.future); }
@@ -284,12 +295,20 @@ class Player {
 
   travel(from, to) {
     if (!from.length) return;
+    if (this.drifting) this.toggleDrift();
     const target = from.pop();
-    to.push(JSON.stringify(this.state));
+    if (target.strip) {
+      to.push({ strip: this.strip.toJson() });
+      this.strip.load(target.strip);
+      this.show();
+      return;
+    }
+    to.push({ state: JSON.stringify(this.state) });
     this.map.stop();
+    this.strip.leave();
     const model = this.state.model;
-    this.state = JSON.parse(target);
-    this.committed = target;
+    this.state = JSON.parse(target.state);
+    this.committed = target.state;
     if (this.state.model !== model) this.loadModel(this.state.model);
     else { this.show(); this.ask(); this.refreshLaterOn?.(); }
   }
@@ -303,7 +322,6 @@ class Player {
   }
 
   goToSeed(seed) {
-    if (!Number.isFinite(seed)) return;
     this.map.stop();
     this.change(() => Object.assign(this.state, { origin: clamp(Math.floor(seed), 0, 4294967295), x: 0, y: 0, seeds: null }));
     this.commit();
@@ -351,6 +369,7 @@ class Player {
     window.addEventListener("keydown", (event) => this.key(event));
     on("play", () => this.run());
     on("shelf-changed", () => this.fillPicker());
+    on("run-finished", () => this.fillPicker());
   }
 
   /** Shift-drag: across is the first direction shown, up the second. */
@@ -376,7 +395,7 @@ class Player {
     const action = actions[event.key.toLowerCase()];
     if (!action || (event.key === " " && event.target.matches?.("button"))) return;
     event.preventDefault();
-    action();
+    if (!event.repeat || event.key.startsWith("Arrow")) action();
   }
 
   // ── models and places ──
@@ -391,6 +410,7 @@ class Player {
     const models = (await attempt("models") ?? []).filter((model) => !model.problem);
     this.models = models;
     this.picker.replaceChildren(...models.map((model) => h("option", { value: model.id }, model.card.title)));
+    if (this.about) this.describe();
     if (!models.length) { this.waiting.textContent = "The shelf is empty: train a model first."; this.waiting.hidden = false; }
   }
 
@@ -416,9 +436,13 @@ class Player {
   }
 
   openScene({ model, point }) {
-    if (point.blend?.length) { this.canvas.ask({ scene: { model, point } }); return this.openModel(model); }
+    if (point.blend?.length) {
+      const [{ point: near }] = [...point.blend].sort((a, b) => b.weight - a.weight);
+      Object.assign(this.state, structuredClone(FRESH), { model, origin: near.seeds[0].seed, between: point });
+      return this.loadModel(model);
+    }
     const edits = Object.fromEntries(point.edits.map(({ direction, amount }) => [direction, amount]));
-    Object.assign(this.state, { model, x: 0, y: 0, origin: point.seeds[0].seed, seeds: point.seeds.length > 1 ? point.seeds : null,
+    Object.assign(this.state, { model, x: 0, y: 0, between: null, origin: point.seeds[0].seed, seeds: point.seeds.length > 1 ? point.seeds : null,
       label: point.label, mix: point.mix, truncation: point.truncation, noise_seed: point.noise_seed, edits });
     return this.loadModel(model);
   }
@@ -459,7 +483,8 @@ class Player {
 
   async save() {
     if (!this.state.model) return;
-    const saved = await attempt("save", { scene: this.strip.sceneNow() ?? this.scene() });
+    const { shown } = this.strip;
+    const saved = await attempt("save", { scene: this.scene(), time: shown });
     if (!saved) return;
     emit("saved", saved);
     notice("Saved to the gallery.", { action: "Download", onaction: () => download(fileUrl("picture", saved.id, { download: 1 }), `${saved.id}.png`) });

@@ -1,15 +1,15 @@
 // The shelf: a card for every model; one click and it plays.
-import { attempt, call, complain, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
+import { attempt, call, complain, emit, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
 
 export function mount(element) {
   const grid = h("div.shelf-grid", { id: "shelf" });
   element.replaceChildren(
     h("div.room-head", h("div", h("h2", "The shelf"), h("p", "Pick a generator and play it. What you train appears here too."))),
     grid);
-  const refresh = () => fill(grid, refresh);
+  const refresh = () => { fill(grid, refresh); emit("shelf-changed"); };
   on("shelf", refresh);
   on("run-finished", refresh);
-  refresh();
+  fill(grid, refresh);
 }
 
 async function fill(grid, refresh) {

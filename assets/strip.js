@@ -4,11 +4,12 @@ import { sheet } from "./map.js";
 
 const EASINGS = { linear: "even", smooth: "smooth", "ease-in": "ease in", "ease-out": "ease out", hold: "hold" };
 const PATHS = { slerp: "Through z, on the sphere", lerp: "Straight through w", spline: "Smooth curve through w" };
+const EMPTY = JSON.stringify({ keys: [], loop: true, path: "slerp", speed: 1 });
 const store = (model) => `latent-studio-strip-${model}`;
 
 export class Strip {
   constructor(host, player) {
-    Object.assign(this, { host, player, keys: [], loop: true, path: "slerp", speed: 1, time: 0, playing: false, past: [] });
+    Object.assign(this, { host, player, keys: [], loop: true, path: "slerp", speed: 1, time: 0, playing: false, shown: null, shots: new Map() });
     this.sendLater = debounce(80, () => this.send());
     this.build();
     on("model", () => this.restore());
@@ -38,31 +39,35 @@ export class Strip {
 
   add() {
     if (!this.player.state.model) return;
+    if (this.shown !== null || this.player.state.between) {
+      notice("This place lies between two points and cannot be one itself.", { hint: "Move a little, or go to a point of the strip, and add that." });
+      return;
+    }
     if (this.keys.length >= 64) { notice("The strip is full: 64 points are the most.", { kind: "bad" }); return; }
-    this.edit(() => this.keys.push({ point: this.player.point(), seconds: 2, easing: this.easingSelect.value, shot: null }));
+    this.edit(() => this.keys.push({ point: this.player.point(), seconds: 2, easing: this.easingSelect.value }));
     this.row.scrollLeft = this.row.scrollWidth;
     this.shoot();
   }
 
   edit(write, remember = true) {
-    if (remember) this.past.push(this.toJson());
+    const before = this.toJson();
     write();
+    if (remember) this.player.remember({ strip: before });
+    this.time = Math.min(this.time, this.length);
     this.show();
     this.keep();
     this.sendLater();
   }
 
   clear() {
-    const before = this.toJson();
-    this.pause();
+    this.leave();
     this.edit(() => { this.keys = []; });
-    notice("The strip was cleared.", { action: "Undo", onaction: () => { this.load(before); this.sendLater(); }, seconds: 15 });
+    notice("The strip was cleared.", { action: "Undo", onaction: () => this.player.undo(), seconds: 15 });
   }
 
   remove(key) {
-    const before = this.toJson();
     this.edit(() => { this.keys = this.keys.filter((other) => other !== key); });
-    notice("The point was taken off the strip.", { action: "Undo", onaction: () => { this.load(before); this.sendLater(); } });
+    notice("The point was taken off the strip.", { action: "Undo", onaction: () => this.player.undo() });
   }
 
   swap(index, by) {
@@ -73,11 +78,15 @@ export class Strip {
 
   /** Fetch the thumbnails that are missing. */
   async shoot() {
-    const missing = this.keys.filter((key) => !key.shot);
+    const missing = this.keys.filter((key) => !this.shots.has(this.shotName(key)));
     if (!missing.length) return;
     const pictures = await sheet({ model: this.player.state.model, point: {} }, missing.map(({ point }) => point), 84);
-    pictures?.forEach((picture, index) => { missing[index].shot = toUrl(picture); });
+    pictures?.forEach((picture, index) => { this.shots.set(this.shotName(missing[index]), toUrl(picture)); });
     this.show();
+  }
+
+  shotName({ point }) {
+    return JSON.stringify([this.player.state.model, point]);
   }
 
   // ── looks ──
@@ -97,12 +106,13 @@ export class Strip {
   }
 
   keyElement(key, index) {
+    const shot = this.shots.get(this.shotName(key));
     const tool = (name, label, action) => h("button", { ariaLabel: label, title: label, onclick: action }, icon(name));
     const seconds = h("input", { type: "number", min: 0.1, max: 60, step: 0.1, value: key.seconds, ariaLabel: "Seconds to the next point", title: "Seconds to the next point",
       style: { width: "58px", minHeight: "26px", padding: "0 4px", fontSize: "12px", textAlign: "center" }, onchange: (event) => this.edit(() => { key.seconds = clamp(Number(event.target.value) || 2, 0.1, 60); }) });
     const isLast = index === this.keys.length - 1 && !this.loop;
     return h("div.key", { role: "listitem" },
-      h("button.shot", { ariaLabel: `Go to point ${index + 1}`, onclick: () => this.goTo(index) }, key.shot && h("img", { src: key.shot, alt: "", style: { imageRendering: this.player.view.width <= 48 ? "pixelated" : "" } })),
+      h("button.shot", { ariaLabel: `Go to point ${index + 1}`, onclick: () => this.goTo(index) }, shot && h("img", { src: shot, alt: "", style: { imageRendering: this.player.view.width <= 48 ? "pixelated" : "" } })),
       h("div.tools", tool("left", "Move left", () => this.swap(index, -1)), tool("right", "Move right", () => this.swap(index, 1)), tool("close", "Take off the strip", () => this.remove(key))),
       h("div.time", isLast ? "end" : [seconds, " s"]));
   }
@@ -166,26 +176,28 @@ export class Strip {
     this.showTime();
   }
 
+  /** The player shows something of its own again. */
+  leave() {
+    this.pause();
+    this.shown = null;
+  }
+
   seek(seconds) {
     this.time = seconds;
+    this.shown = seconds;
     this.player.canvas.ask({ time: seconds });
     this.showTime();
   }
 
   goTo(index) {
-    this.pause();
+    this.leave();
     this.player.openScene({ model: this.player.state.model, point: structuredClone(this.keys[index].point) });
-  }
-
-  /** What Save keeps while the walk stands between two points: nothing else than where the player is. */
-  sceneNow() {
-    return undefined;
   }
 
   // ── films ──
 
   openExport() {
-    if (this.exportHost.firstChild) { this.exportHost.replaceChildren(); return; }
+    if (this.exportHost.querySelector("#film-begin, #film-cancel")) { this.exportHost.replaceChildren(); return; }
     const format = h("select", { id: "film-format", ariaLabel: "Format" }, h("option", { value: "mp4" }, "MP4 film"), h("option", { value: "webp" }, "Animated WebP"));
     const fps = h("select", { id: "film-fps", ariaLabel: "Pictures per second" }, ...[24, 30, 60].map((value) => h("option", { value, selected: value === 30 }, `${value} a second`)));
     const size = h("select", { id: "film-size", ariaLabel: "Size" }, ...[256, 512, 1024].map((value) => h("option", { value, selected: value === 512 }, `${value} px`)));
@@ -231,9 +243,11 @@ export class Strip {
 
   load(text) {
     Object.assign(this, JSON.parse(text));
+    this.easingSelect.value = this.keys[0]?.easing ?? "smooth";
     this.show();
     this.keep();
     this.shoot();
+    this.sendLater();
   }
 
   keep() {
@@ -243,12 +257,9 @@ export class Strip {
   }
 
   restore() {
-    this.pause();
-    const kept = localStorage.getItem(store(this.player.state.model));
-    Object.assign(this, { keys: [], loop: true, path: "slerp", speed: 1, time: 0 }, kept ? JSON.parse(kept) : {});
+    this.leave();
+    this.time = 0;
     this.exportHost.replaceChildren();
-    this.show();
-    this.shoot();
-    this.sendLater();
+    this.load(localStorage.getItem(store(this.player.state.model)) ?? EMPTY);
   }
 }

@@ -150,6 +150,7 @@ export function notice(message, { hint = "", kind = "good", action, onaction, se
   let host = document.querySelector("#notices");
   if (!host) document.body.append((host = h("div", { id: "notices", role: "status" })));
   const close = () => box.remove();
+  [...host.children].find((other) => other.querySelector("strong").textContent === message)?.remove();
   const box = h(`div.notice.${kind}`, { role: kind === "bad" ? "alert" : "status" },
     h("div", h("strong", message), hint && h("p", hint)),
     action && h("button.quiet", { onclick: () => { close(); onaction(); } }, action),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from studio.services.studio import Studio
 
 _DEFAULT_PORT = 7860
+_MOST_SEEDS = 10_000
 _MINUTES = {"5min": 5, "half-hour": 30, "evening": 180, "night": 480}
 
 
@@ -37,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
     except StudioError as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error.strerror or error}: {error.filename or ''}\nChoose another place, or free it.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -80,10 +84,11 @@ def _serve(namespace: argparse.Namespace) -> int:
     from studio.ui.door import Door, first_free
 
     auth = _auth(namespace)
+    if namespace.port is not None and not 1 <= namespace.port <= 65_535:
+        raise BadInput(f"There is no port {namespace.port}.", "Choose 1 to 65535, such as 7860.")
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait starve browser and trainer
     os.environ.setdefault("GRADIO_TEMP_DIR", str(namespace.home.cache / "gradio"))
-    _leave_for_an_empty_folder(namespace.home)
     try:
         door = Door(namespace.host, namespace.port) if namespace.port else first_free(namespace.host, _DEFAULT_PORT)
     except OSError as error:
@@ -91,6 +96,7 @@ def _serve(namespace: argparse.Namespace) -> int:
             f"Port {namespace.port or _DEFAULT_PORT} cannot be used: {error.strerror or error}.",
             "Another studio may be running; stop it, or choose another with --port 7900.",
         ) from error
+    _leave_for_an_empty_folder(namespace.home)
     shown = "localhost" if namespace.host in {"127.0.0.1", "0.0.0.0"} else namespace.host
     print(f"Latent Studio: http://{shown}:{door.port}", flush=True)
     if not namespace.no_browser:
@@ -164,7 +170,9 @@ def _add_train(commands: Any) -> None:
     parser = _command(
         commands, "train", _train, "Train a model on a folder or a zip of pictures, here in the terminal."
     )
-    parser.add_argument("pictures", type=Path, help="folder or zip of pictures, or a dataset prepared before")
+    parser.add_argument(
+        "pictures", nargs="?", type=Path, help="folder or zip of pictures, or a dataset prepared before"
+    )
     parser.add_argument("--title", default="", help="what the model is called [the folder's name]")
     parser.add_argument(
         "--time", choices=list(_MINUTES), default="half-hour", help="the dial: how long it may take [half-hour]"
@@ -207,6 +215,8 @@ def _train(namespace: argparse.Namespace) -> int:
         _print_options("--prepare", PrepareSettings)
         _print_options("--set", TrainConfig)
         return 0
+    if namespace.pictures is None:
+        raise BadInput("Training needs pictures.", "Name a folder, a zip or a dataset prepared before.")
     from studio.services.training_desk import Order
 
     studio = _studio(namespace)
@@ -246,7 +256,7 @@ def _pairs(texts: Sequence[str], kind: type) -> dict[str, Any]:
     for text in texts:
         name, _, value = text.partition("=")
         if name not in known:
-            raise BadInput(f"There is no setting {name!r}.", "`python -m studio train --options x` lists them all.")
+            raise BadInput(f"There is no setting {name!r}.", "`python -m studio train --options` lists them all.")
         values[name] = known[name].parse(value)
     return values
 
@@ -332,16 +342,16 @@ def _generate(namespace: argparse.Namespace) -> int:
 
 def _seed_list(text: str) -> list[int]:
     """ "0-3,7" -> [0, 1, 2, 3, 7]."""
-    seeds: list[int] = []
     try:
-        for part in text.split(","):
-            first, dash, last = part.partition("-")
-            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+        pairs = [
+            (int(first), int(last or first)) for first, _, last in (part.partition("-") for part in text.split(","))
+        ]
     except ValueError:
         raise BadInput(f"{text!r} is not a list of seeds.", "Write it as 0-15 or 3,5,8.") from None
-    if not 0 < len(seeds) <= 10_000:
-        raise BadInput(f"{len(seeds)} seeds were asked for.", "Ask for 1 to 10,000.")
-    return seeds
+    count = sum(max(0, last - first + 1) for first, last in pairs)
+    if not 0 < count <= _MOST_SEEDS:
+        raise BadInput(f"{count:,} seeds were asked for.", f"Ask for 1 to {_MOST_SEEDS:,}.")
+    return [seed for first, last in pairs for seed in range(first, last + 1)]
 
 
 def _read_scene(path: Path) -> Any:
@@ -352,7 +362,10 @@ def _read_scene(path: Path) -> Any:
     if not path.is_file():
         raise BadInput(f"There is no file {path}.", "Name a PNG saved by the studio, or a JSON scene.")
     data = path.read_bytes()
-    recipe = {"scene": json.loads(data)} if path.suffix == ".json" else read_recipe(data)
+    try:
+        recipe = {"scene": json.loads(data)} if path.suffix == ".json" else read_recipe(data)
+    except ValueError:
+        raise BadInput(f"{path.name} is not JSON.", "Name a PNG saved by the studio, or a JSON scene.") from None
     if not recipe or "scene" not in recipe:
         raise BadInput(f"{path.name} carries no recipe.", "Name a PNG saved by the studio.")
     return from_json(Scene, recipe["scene"])

@@ -174,6 +174,11 @@ def from_json(kind: type[T], data: Any) -> T:
     return typing.cast(T, _build(kind, data, kind.__name__))
 
 
+def read_value(kind: Any, data: Any, where: str) -> Any:
+    """One JSON value as the type `kind`; `where` names it in the sentence. Raises BadInput."""
+    return _build(kind, data, where)
+
+
 def _build(kind: Any, data: Any, where: str) -> Any:
     if kind is Any:
         return data
@@ -184,6 +189,8 @@ def _build(kind: Any, data: Any, where: str) -> Any:
         return _build_dataclass(kind, data, where)
     if origin is tuple:
         return _build_tuple(get_args(kind), data, where)
+    if origin is list:
+        return list(_build_tuple((get_args(kind)[0], Ellipsis), data, where))
     if origin in (dict, Mapping):
         if not isinstance(data, dict):
             raise _wrong(where, "a table", data)

@@ -90,11 +90,23 @@ def test_a_folder_is_looked_at_and_prepared(tmp_path: Path, capsys: pytest.Captu
     assert (folder / "pixels.npy").is_file()
 
 
+def test_paths_may_be_relative(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_shapes(tmp_path / "shapes", 8)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["dataset", "shapes", "--look", "--home", "home"]) == 0
+    assert "8 pictures" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["generate", "nothing-here", "--seeds", "1"], "nothing-here"),
         (["generate", "x", "--seeds", "one"], "is not a list of seeds"),
+        (["generate", "x", "--seeds", "0-999999999999"], "seeds were asked for"),
+        (["serve", "--port", "99999"], "There is no port"),
+        (["train"], "needs pictures"),
         (["dataset", "/no/such/folder"], "There is no folder"),
         (["train", "/no/such/folder"], "There is no folder"),
         (["train", "x", "--set", "speed=3"], "There is no setting 'speed'"),

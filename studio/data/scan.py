@@ -98,6 +98,7 @@ def scan(
         NotFound: there is no such folder.
         Cancelled: `cancelled()` said so.
     """
+    source = _resolved(source)
     with Reader(limits) as reader, Glovebox(hands) as glovebox:
         listing = list_places(source, reader)
         requests = (reader.request(place, {"task": "judge"}) for place in listing.places)
@@ -112,6 +113,11 @@ def scan(
             progress(len(facts) + len(refused) - len(listing.refused), len(listing.places))
     _require_enough(facts, refused, listing)
     return _report(name or _name(source), facts, refused, listing.passed_over)
+
+
+def _resolved(source: Path | Sequence[Named]) -> Path | Sequence[Named]:
+    """Pictures are opened in a process that works elsewhere, so their paths must be whole."""
+    return source.expanduser().resolve() if isinstance(source, Path) else source
 
 
 def _name(source: Path | Sequence[Named]) -> str:

@@ -54,12 +54,14 @@ class Canvas:
             return await asyncio.wrap_future(self._engine.submit(self._draw, stamp, scene))
 
     def _scene(self, message: dict[str, Any]) -> Scene:
-        if "time" not in message:
-            return from_json(Scene, message.get("scene"))
+        return self.scene_at(float(message["time"])) if "time" in message else from_json(Scene, message.get("scene"))
+
+    def scene_at(self, seconds: float) -> Scene:
+        """The scene of the walk at a time. Raises BadInput if there is no walk."""
         if self._timeline is None:
             raise BadInput("There is no walk to play yet.", "Add at least two points to the strip.")
         model, timeline = self._timeline
-        return Scene(model=model, point=timeline.at(float(message["time"])))
+        return Scene(model=model, point=timeline.at(seconds))
 
     def _draw(self, stamp: int, scene: Scene) -> bytes:
         return encode_frame(stamp, self._engine.frame(scene))

@@ -14,7 +14,7 @@ from studio.latent.timeline import Timeline
 from studio.options import Checked, option, to_json
 from studio.paths import Home, new_id, safe_name
 from studio.services.engine import Engine
-from studio.services.jobs import Job, Jobs
+from studio.services.jobs import Job, JobCancelled, Jobs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,13 +77,17 @@ class Exports:
         report: Callable[[int, int], None],
         cancelled: Callable[[], bool] = lambda: False,
     ) -> str:
-        """Draw every frame and write the film to `path`; returns its file name. `report` hears (done, of how many)."""
+        """Draw every frame and write the film to `path`; returns its file name. `report` hears (done, of how many).
+
+        Raises:
+            JobCancelled: `cancelled()` said so; nothing is left behind.
+        """
         from studio.media import video
         from studio.media.provenance import Mark
 
         count = timeline.count_frames(settings.fps)
         write = video.write_mp4 if settings.format == "mp4" else video.write_webp
-        write(
+        written = write(
             self._frames(model, timeline, settings.fps),
             path,
             settings.fps,
@@ -92,6 +96,8 @@ class Exports:
             progress=lambda done: report(done, count),
             cancelled=cancelled,
         )
+        if not written:
+            raise JobCancelled
         return path.name
 
     def _frames(self, model: str, timeline: Timeline, fps: int) -> Iterator[np.ndarray]:

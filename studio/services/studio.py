@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 from studio.latent.point import Scene
@@ -22,6 +23,7 @@ from studio.weights.card import WEIGHTS_FILE
 from studio.weights.shelf import Shelf
 
 SNAPSHOT_MARK = "@"
+_MOST_CANVASES = 1000
 
 
 class Studio:
@@ -39,7 +41,7 @@ class Studio:
         self.gallery = Gallery(home)
         self.exports = Exports(home, self.engine, self.jobs)
         self.sessions = Sessions(policy)
-        self._canvases: dict[str, Canvas] = {}
+        self._canvases: OrderedDict[str, Canvas] = OrderedDict()
 
     def start(self) -> None:
         """Wake the engine and pick up the runs that were under way, all in the background."""
@@ -57,6 +59,7 @@ class Studio:
     def model_folder(self, model_id: str) -> Path:
         """The folder of a shelf model, or of a snapshot named "run@step". Raises NotFound."""
         if SNAPSHOT_MARK in model_id:
+            self.policy.require("train")
             run_id, _, step = model_id.partition(SNAPSHOT_MARK)
             return self.runs.snapshot_folder(run_id, step)
         return self.shelf.folder(model_id)
@@ -98,8 +101,8 @@ class Studio:
     def canvas(self, token: str) -> Canvas:
         """The canvas of an open page. Raises Forbidden for an unknown token."""
         self.sessions.owner(token)
-        return self._canvases.setdefault(token, Canvas(self.engine))
-
-    def leave(self, token: str) -> None:
-        """The page behind `token` was closed."""
-        self._canvases.pop(token, None)
+        canvas = self._canvases.setdefault(token, Canvas(self.engine))
+        self._canvases.move_to_end(token)
+        while len(self._canvases) > _MOST_CANVASES:
+            self._canvases.popitem(last=False)
+        return canvas

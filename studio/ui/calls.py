@@ -5,13 +5,14 @@ Each room's file lists its own calls; `page.py` puts them together. A call is a 
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 from studio.errors import BadInput, StudioError
-from studio.options import to_json
+from studio.options import read_value, to_json
 from studio.services.studio import Studio
 
 log = logging.getLogger(__name__)
@@ -37,18 +38,25 @@ def answer(
 ) -> dict[str, Any]:
     """Run one call and answer {"result"} or {"error", "hint", "kind"}; never raises."""
     try:
-        if name not in calls:
+        if not isinstance(name, str) or name not in calls:
             raise BadInput(f"The studio has no call {str(name)[:40]!r}.", "Reload the page.")
         visitor = Visitor(token=token, owner=studio.sessions.owner(token))
-        return {"result": to_json(calls[name](studio, visitor, **arguments))}
+        return {"result": to_json(calls[name](studio, visitor, **checked(calls[name], arguments)))}
     except StudioError as error:
         return failure(error)
-    except TypeError as error:
-        if name in calls and error.__traceback__ is not None and error.__traceback__.tb_next is None:
-            return failure(BadInput("The page sent something that the studio does not understand.", "Reload the page."))
-        return bug(name, error)
     except Exception as error:
         return bug(name, error)
+
+
+def checked(call: Call, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call, each of the type that its annotation says. Raises BadInput."""
+    parameters = list(inspect.signature(call).parameters.values())[2:]
+    names = {parameter.name for parameter in parameters}
+    needed = {parameter.name for parameter in parameters if parameter.default is inspect.Parameter.empty}
+    if not isinstance(arguments, Mapping) or not needed <= set(arguments) <= names:
+        raise BadInput("The page sent something that the studio does not understand.", "Reload the page.")
+    kinds = get_type_hints(call)
+    return {name: read_value(kinds[name], value, name) for name, value in arguments.items()}
 
 
 def failure(error: StudioError) -> dict[str, Any]:

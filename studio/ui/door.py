@@ -45,6 +45,9 @@ class Door:
                 else:
                     self._answer(503, "text/plain", door.stage)
 
+            def do_POST(self) -> None:
+                self._answer(503, "text/plain", door.stage)
+
             def _answer(self, status: int, kind: str, text: str) -> None:
                 data = text.encode()
                 self.send_response(status)

@@ -11,14 +11,14 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
 from studio.data.prepare import PrepareSettings
-from studio.errors import BadInput, StudioError
-from studio.latent.point import Point, Scene, Seed
+from studio.errors import BadInput, Forbidden, StudioError
+from studio.latent.point import Scene
 from studio.latent.timeline import Timeline
 from studio.options import from_json, to_json
 from studio.services.exports import FilmSettings
@@ -27,6 +27,7 @@ from studio.services.studio import Studio
 from studio.services.training_desk import Order
 from studio.ui.calls import bug
 
+T = TypeVar("T")
 _WAIT_SECONDS = 3600
 _INPUTS: dict[Any, Any] = {str: gr.Textbox, int: gr.Number, float: gr.Number, int | None: gr.Number}
 _API_OWNER = "api"
@@ -44,22 +45,24 @@ def add(studio: Studio) -> None:
 
     def generate(model: str, seed: int, truncation: float, label: int | None, scene: str) -> str:
         """A picture as PNG with its recipe inside. `scene` (JSON), if given, says it all and the rest is not looked at."""
-        wish = from_json(Scene, json.loads(scene)) if scene else _scene(model, int(seed), truncation, label)
+        wish = _read(Scene, scene) if scene else _scene(model, seed, truncation, label)
         return _hand_over(studio.draw_png(wish), "picture.png")
 
     def save(scene: str) -> dict[str, Any]:
         """Draw a scene (JSON) exactly and keep it in the gallery."""
-        saved: dict[str, Any] = to_json(studio.save(owner, from_json(Scene, json.loads(scene))))
+        _require_own(studio)
+        saved: dict[str, Any] = to_json(studio.save(owner, _read(Scene, scene)))
         return saved
 
     def gallery() -> list[dict[str, Any]]:
         """The saved pictures, newest first, each with its recipe."""
+        _require_own(studio)
         return [to_json(item) for item in studio.gallery.list(owner)]
 
     def interpolate(model: str, timeline: str, format: str, fps: int, size_px: int) -> str:
         """A film of a walk. `timeline` (JSON) has keyframes of points, a path and a loop."""
         settings = FilmSettings(format=format, fps=int(fps), size_px=int(size_px))
-        job = studio.exports.start(owner, model, from_json(Timeline, json.loads(timeline)), settings)
+        job = studio.exports.start(owner, model, _read(Timeline, timeline), settings)
         film = studio.exports.file(owner, _finished(studio, job))
         return _hand_over(film.read_bytes(), film.name)
 
@@ -103,6 +106,7 @@ def _add_training(studio: Studio) -> None:
 
     def runs() -> list[dict[str, Any]]:
         """All runs and how far each is."""
+        studio.policy.require("train")
         return [to_json(summary) for summary in studio.runs.summaries()]
 
     def control_run(run: str, action: str) -> dict[str, Any]:
@@ -149,7 +153,24 @@ def _calm(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _scene(model: str, seed: int, truncation: float, label: int | None) -> Scene:
-    return Scene(model=model, point=Point(seeds=(Seed(seed=seed),), truncation=float(truncation), label=label))
+    point = {"seeds": [{"seed": seed}], "truncation": truncation, "label": label}
+    return from_json(Scene, {"model": model, "point": point})
+
+
+def _read(kind: type[T], text: str) -> T:
+    """A dataclass from JSON text. Raises BadInput."""
+    try:
+        return from_json(kind, json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        raise BadInput(
+            f"This is not the JSON of a {kind.__name__.lower()}.", "Look at one that the studio made."
+        ) from None
+
+
+def _require_own(studio: Studio) -> None:
+    """Scripts have no browser that keeps a secret, so on a public host they have no gallery of their own."""
+    if studio.policy.public:
+        raise Forbidden("On a public studio the gallery is reached from the page only.", "Use /generate instead.")
 
 
 def _hand_over(data: bytes, name: str) -> str:

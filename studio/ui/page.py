@@ -48,11 +48,11 @@ def _core(studio: Studio) -> None:
         return {"result": {"token": token, "public": studio.policy.public, "may": may}}
 
     def call(request: list[Any]) -> dict[str, Any]:
-        token, name, arguments = request
+        token, name, arguments = request if isinstance(request, list) and len(request) == 3 else ("", "", {})
         return answer(studio, calls, token, name, arguments)
 
     async def wish(request: list[Any]) -> dict[str, Any]:
-        token, text = request
+        token, text = request if isinstance(request, list) and len(request) == 2 else ("", "")
         try:
             return await routes.draw_wish_as_text(studio.canvas(token), text)
         except StudioError as error:
@@ -70,7 +70,7 @@ def open_page(page: gr.Blocks, studio: Studio, **launch: Any) -> Any:
         head=(assets / "head.html").read_text(),
         favicon_path=assets / "favicon.png",
         app_kwargs={"routes": routes.routes(studio)},
-        max_file_size="512mb",
+        max_file_size="20mb" if studio.policy.public else "512mb",
         footer_links=["api"],
         ssr_mode=False,
         run_history=False,

@@ -65,9 +65,10 @@ def cancel(studio: Studio, visitor: Visitor, id: str) -> None:
     studio.jobs.cancel(id)
 
 
-def save(studio: Studio, visitor: Visitor, scene: Any, title: str = "") -> dict[str, Any]:
-    """Draw a scene exactly and keep it in the gallery, its recipe inside."""
-    saved: dict[str, Any] = to_json(studio.save(visitor.owner, from_json(Scene, scene), title))
+def save(studio: Studio, visitor: Visitor, scene: Any, time: float | None = None) -> dict[str, Any]:
+    """Draw a scene, or the walk at a time, exactly and keep it in the gallery, its recipe inside."""
+    wish = from_json(Scene, scene) if time is None else studio.canvas(visitor.token).scene_at(time)
+    saved: dict[str, Any] = to_json(studio.save(visitor.owner, wish))
     return saved
 
 

@@ -5,6 +5,7 @@ Gradio's own login does not cover them, so each but the assets asks for the toke
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Awaitable, Callable
@@ -61,17 +62,13 @@ def _live(studio: Studio) -> Callable[[WebSocket], Awaitable[None]]:
 
 
 async def _serve_wishes(socket: WebSocket, canvas: Canvas) -> None:
-    import asyncio
-
     underway: set[asyncio.Task[None]] = set()
-    try:
-        while True:
-            task = asyncio.create_task(_answer_wish(socket, canvas, await socket.receive_text()))
-            underway.add(task)
-            task.add_done_callback(underway.discard)
-    except WebSocketDisconnect:
-        for task in underway:
-            task.cancel()
+    while (message := await socket.receive())["type"] != "websocket.disconnect":
+        task = asyncio.create_task(_answer_wish(socket, canvas, message.get("text") or ""))
+        underway.add(task)
+        task.add_done_callback(underway.discard)
+    for task in underway:
+        task.cancel()
 
 
 async def _answer_wish(socket: WebSocket, canvas: Canvas, text: str) -> None:
@@ -120,10 +117,15 @@ def _file(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
             path = await run_in_threadpool(_find_file, studio, owner, kind, name)
         except StudioError as error:
             return JSONResponse(failure(error), status_code=404)
-        download = path.name if "download" in request.query_params else None
+        download = _name_of(kind, name, path) if "download" in request.query_params else None
         return FileResponse(path, filename=download, headers=_IMMUTABLE if kind != "model" else None)
 
     return endpoint
+
+
+def _name_of(kind: str, name: str, path: Path) -> str:
+    """What a download is called."""
+    return f"{name.replace('@', '-')}.zip" if kind == "model-zip" else path.name
 
 
 def _find_file(studio: Studio, owner: str, kind: str, name: str) -> Path:

@@ -76,6 +76,8 @@ def test_a_run_from_pictures_to_the_shelf(client, tmp_path: Path) -> None:
         ("/generate", ("no-such-model", 1, 1, None, ""), "no-such-model"),
         ("/generate", ("tiny-style", -5, 1, None, ""), "Seed"),
         ("/generate", ("../../etc", 1, 1, None, ""), "not a name"),
+        ("/generate", ("", 1, 1, None, "{not json"), "not the JSON"),
+        ("/generate", ("tiny-style", None, 1, None, ""), "whole number"),
         ("/start_run", ("no-such-dataset", 5, "", "", {}), "no-such-dataset"),
         ("/control_run", ("no-such-run", "stop"), "no such run"),
         ("/control_run", ("no-such-run", "explode"), "explode"),

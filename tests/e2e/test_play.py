@@ -140,7 +140,6 @@ def test_a_walk_is_played_and_exported(page, tmp_path: Path) -> None:
         else:
             with Image.open(film) as picture:
                 assert picture.n_frames > frames // 2
-        page.locator("#walk-export").click()
 
 
 def test_the_strip_survives_a_reload_and_clears_with_undo(page) -> None:
@@ -183,6 +182,60 @@ def test_a_saved_picture_brings_its_place_back_after_a_restart(page, studio_serv
     expect(page.locator("#direction-0")).to_be_visible()
     assert settle(page) == picture
     assert json.loads(page.evaluate(STATE)) == json.loads(state)
+
+
+def test_a_picture_saved_on_a_walk_is_the_one_that_was_seen(page) -> None:
+    open_model(page, "tiny-style")
+    for seed in ("11", "12"):
+        page.locator("#seed").fill(seed)
+        page.keyboard.press("Enter")
+        settle(page)
+        page.keyboard.press("a")
+    page.locator("#walk-scrub").fill("0.2")
+    seen = settle(page)
+    page.keyboard.press("s")
+    expect(page.locator("#notices")).to_contain_text("Saved to the gallery")
+    page.keyboard.press("a")
+    expect(page.locator("#notices")).to_contain_text("lies between two points")
+    page.keyboard.press("r")
+    assert settle(page) != seen
+    page.locator("#gallery-room-button").click()
+    page.locator("#gallery .saved button").first.click()
+    expect(page.locator("#live-canvas")).to_be_visible()
+    page.wait_for_function(f"(seen) => ({PICTURE})() === seen", arg=seen)
+
+
+def test_edits_of_the_strip_are_undone_like_everything_else(page) -> None:
+    open_model(page, "tiny-style")
+    page.evaluate("() => localStorage.clear()")
+    page.reload()
+    open_model(page, "tiny-style")
+    for _ in range(2):
+        page.keyboard.press("a")
+        page.keyboard.press("r")
+    keys = page.locator("#strip .key")
+    expect(keys).to_have_count(2)
+    for count in (2, 1, 1, 0):
+        page.keyboard.press("z")
+        expect(keys).to_have_count(count)
+    page.keyboard.press("Shift+Z")
+    expect(keys).to_have_count(1)
+
+
+def test_a_cancelled_film_leaves_nothing(page, studio_server) -> None:
+    open_model(page, "tiny-style")
+    for _ in range(2):
+        page.keyboard.press("r")
+        page.keyboard.press("a")
+    page.locator("#strip input[type=number]").first.fill("60")
+    page.keyboard.press("Tab")
+    page.locator("#walk-export").click()
+    page.locator("#film-fps").select_option("60")
+    page.locator("#film-begin").click()
+    page.locator("#film-cancel").click()
+    expect(page.locator("#notices")).to_contain_text("The film was cancelled")
+    assert not [path for path in (studio_server.home / "exports").iterdir() if path.name.startswith(".tmp")]
+    page.get_by_role("button", name="Clear").click()
 
 
 def drop(page, path: Path) -> None:

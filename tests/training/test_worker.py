@@ -104,7 +104,7 @@ def test_a_failure_has_its_own_code(tmp_path, pictures):
 
 def test_no_token_reaches_the_trainer():
     kept = without_secrets({"HF_TOKEN": "x", "MY_SECRET": "y", "AWS_ACCESS_KEY_ID": "z", "PATH": "/bin", "LANG": "C"})
-    assert set(kept) == {"PATH", "LANG", "PYTHONPATH", "OMP_WAIT_POLICY"}
+    assert {"PATH", "LANG"} < set(kept) and not {"HF_TOKEN", "MY_SECRET", "AWS_ACCESS_KEY_ID"} & set(kept)
 
 
 def test_silence_is_noticed(tmp_path, pictures):

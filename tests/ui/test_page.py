@@ -65,6 +65,10 @@ def test_calls_answer_errors_as_data(studio: Studio) -> None:
         ("model", {"id": "../../etc"}, "BadInput"),
         ("model", {"id": "nothing"}, "NotFound"),
         ("gallery", {"wrong": 1}, "BadInput"),
+        ("model", {"id": 5}, "BadInput"),
+        ("thumbnails", {"model": "x", "points": 5}, "BadInput"),
+        ("thumbnails", {"model": "x", "points": [], "size": "x"}, "BadInput"),
+        ("job", {"id": ["x"]}, "BadInput"),
         ("walk", {"model": "x", "timeline": {"keyframes": []}}, "BadInput"),
         ("thumbnails", {"model": "nothing", "points": [{}]}, "BadInput"),
         ("delete_model", {"id": "nothing"}, "NotFound"),
@@ -100,6 +104,7 @@ def test_on_a_public_host_visitors_play_but_change_nothing(tmp_path: Path) -> No
         ("stop_run", {"id": "any"}),
         ("delete_run", {"id": "any"}),
         ("changes", {"id": "any"}),
+        ("model", {"id": "any-run@00000000"}),
     ):
         assert answer(public, calls, token, name, arguments)["kind"] == "Forbidden", name
     other = public.sessions.open("another browser's own secret")
