@@ -7,6 +7,7 @@ const HEADER_BYTES = 12;
 const RAW = 0;
 const PIXEL_ART = 48;
 const SMOOTH_PX = 256;
+const REST_MS = 150;
 const MIME = { 1: "image/jpeg", 2: "image/webp" };
 
 export class LiveCanvas {
@@ -90,12 +91,18 @@ export class LiveCanvas {
     this.onframe(stamp, performance.now() - asked);
   }
 
-  /** Pixel art as it is; small pictures four times as large, smoothly, which looks far better than the page's own scaling. */
+  /** Small pictures as they are while the hand moves; at rest, enlarged far more smoothly than the page itself would. */
   drawRaw(picture) {
+    this.size(picture.width, picture.height);
+    this.context.putImageData(picture, 0, 0);
+    clearTimeout(this.resting);
+    if (picture.width > PIXEL_ART && picture.width < SMOOTH_PX) this.resting = setTimeout(() => this.smooth(picture), REST_MS);
+  }
+
+  smooth(picture) {
     const { width, height } = picture;
-    const factor = width <= PIXEL_ART ? 1 : Math.max(1, Math.floor(SMOOTH_PX / width));
+    const factor = Math.floor(SMOOTH_PX / width);
     this.size(factor * width, factor * height);
-    if (factor === 1) { this.context.putImageData(picture, 0, 0); return; }
     this.small ??= document.createElement("canvas").getContext("2d");
     Object.assign(this.small.canvas, { width, height });
     this.small.putImageData(picture, 0, 0);

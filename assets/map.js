@@ -5,6 +5,7 @@ import { attempt, clamp, debounce, h } from "./studio.js";
 const CELL_PX = 76;
 const TILE_PX = 64;
 const MOST_AT_ONCE = 24;
+const FEW_AT_ONCE = 3; // while the hand moves, so that the picture itself never waits long
 
 /** The seed at a place of the map: the same formula as `latent.point.lattice_seed`. */
 export function latticeSeed(origin, i, j) {
@@ -29,6 +30,7 @@ export class SeedMap {
   constructor({ place, move, tile, key }) {
     Object.assign(this, { place, move, tile, key });
     this.tiles = new Map();
+    this.moved = 0;
     this.wanted = new Set();
     this.canvas = h("canvas.map", { id: "seed-map", tabIndex: 0, role: "application", ariaLabel: "Map of seeds: drag, or use the arrow keys" });
     this.context = this.canvas.getContext("2d");
@@ -107,6 +109,12 @@ export class SeedMap {
     cancelAnimationFrame(this.gliding);
   }
 
+  /** Draw, but not more than thirty times a second: the picture itself goes first. */
+  drawSoon() {
+    this.moved = performance.now();
+    this.drawing ??= setTimeout(() => { this.drawing = undefined; this.draw(); }, 33);
+  }
+
   draw() {
     const ratio = window.devicePixelRatio || 1;
     const [width, height] = [this.canvas.clientWidth, this.canvas.clientHeight];
@@ -151,7 +159,7 @@ export class SeedMap {
   }
 
   async fetchTiles() {
-    const seeds = [...this.wanted].filter((seed) => !this.tiles.has(seed)).slice(0, MOST_AT_ONCE);
+    const seeds = [...this.wanted].filter((seed) => !this.tiles.has(seed)).slice(0, performance.now() - this.moved < 300 ? FEW_AT_ONCE : MOST_AT_ONCE);
     if (!seeds.length || this.fetching) return;
     const key = this.key();
     this.fetching = true;

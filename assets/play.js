@@ -244,13 +244,14 @@ class Player {
     return { model: this.state.model, point: this.point() };
   }
 
-  /** Change the state, then show it everywhere. */
-  change(write) {
+  /** Change the state, then show it everywhere; `light` while the hand moves over the map, which changes no control. */
+  change(write, light = false) {
     this.strip?.leave();
     const { between } = this.state;
     write();
     if (this.state.between === between) this.state.between = null;
-    this.show();
+    if (light) this.map.drawSoon();
+    else this.show();
     this.ask();
   }
 
@@ -317,7 +318,7 @@ class Player {
     this.change(() => {
       if (this.state.seeds) { this.state.origin = this.state.seeds[0].seed; this.state.seeds = null; x -= this.state.x; y -= this.state.y; }
       Object.assign(this.state, { x, y });
-    });
+    }, true);
     if (final) this.commit();
   }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import sys
 import threading
 from collections import OrderedDict
@@ -34,6 +35,8 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MEMORY_BYTES = 2 << 30
+_ONE_THREAD_PX = 64
+"""Up to this size waking a second thread costs more than it brings."""
 
 
 @dataclass
@@ -123,6 +126,7 @@ class Engine:
         from studio.ops.images import to_uint8
 
         player = self.player(model_id)
+        torch.set_num_threads(1 if player.exact.resolution <= _ONE_THREAD_PX else os.cpu_count() or 1)
         directions = self.directions(model_id) if any(point.edited for point in points) else {}
         with torch.inference_mode():
             styles = resolve_many(points, player.exact, directions)
@@ -200,7 +204,7 @@ def _keep_large_buffers() -> None:
     The numbers are M_TRIM_THRESHOLD, M_TOP_PAD and M_MMAP_THRESHOLD of mallopt(3)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        for parameter, size_bytes in ((-1, 1 << 30), (-2, 64 << 20), (-3, 1 << 30)):
+        for parameter, size_bytes in ((-1, 1 << 30), (-2, 64 << 20), (-3, 32 << 20)):
             mallopt(parameter, size_bytes)
 
 

@@ -16,9 +16,10 @@ from studio.training.folder import RunFolder
 START_SILENCE_SECONDS = 120.0
 _SECRETS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY")
 _QUICKER = {
-    "OMP_WAIT_POLICY": "PASSIVE",  # threads that spin while they wait starve the live picture
-    "MALLOC_TOP_PAD_": str(256 << 20),  # glibc keeps large blocks instead of faulting them in at every step
-    "MALLOC_MMAP_THRESHOLD_": str(4 << 30),
+    "GOMP_SPINCOUNT": "20000",  # threads wait awake for microseconds only: longer starves others, not at all costs wake-ups
+    "MALLOC_ARENA_MAX": "1",  # glibc keeps large blocks instead of faulting them in at every step;
+    "MALLOC_TOP_PAD_": str(256 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # it takes no larger number than this
     "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
 }
 
