@@ -1,6 +1,6 @@
 """Kill it a hundred times; cut it twenty times. Prints what was lost: it should be nothing.
 
-    python benchmarks/crash.py --kills 100 --cuts 20
+    python -m benchmarks.crash --kills 100 --cuts 20
 
 Kills: SIGKILL of the trainer or of the studio that watches it, at random moments of a tiny run; counts lost runs,
 checkpoints that cannot be read, and trainers too many after the next start. Cuts: a run that is interrupted, or dropped
