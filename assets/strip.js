@@ -52,6 +52,7 @@ export class Strip {
   edit(write, remember = true) {
     const before = this.toJson();
     write();
+    this.unsent = true;
     if (remember) this.player.remember({ strip: before });
     this.time = Math.min(this.time, this.length);
     this.show();
@@ -144,7 +145,9 @@ export class Strip {
 
   async send() {
     if (this.keys.length < 2) return false;
+    this.unsent = false;
     const answer = await attempt("walk", { model: this.player.state.model, timeline: this.timeline() });
+    if (!answer) this.unsent = true;
     return Boolean(answer);
   }
 
@@ -185,8 +188,9 @@ export class Strip {
   seek(seconds) {
     this.time = seconds;
     this.shown = seconds;
-    this.player.canvas.ask({ time: seconds });
     this.showTime();
+    if (this.unsent) this.send().then((sent) => sent && this.shown === seconds && this.player.canvas.ask({ time: seconds }));
+    else this.player.canvas.ask({ time: seconds });
   }
 
   goTo(index) {
@@ -244,6 +248,7 @@ export class Strip {
   load(text) {
     Object.assign(this, JSON.parse(text));
     this.easingSelect.value = this.keys[0]?.easing ?? "smooth";
+    this.unsent = true;
     this.show();
     this.keep();
     this.shoot();

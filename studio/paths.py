@@ -76,6 +76,7 @@ class Home:
                 sweep(folder)
                 purge(folder)
             write_file(self.cache / "writable", b"")
+            (self.cache / "writable").unlink()
         except OSError as error:
             said = error.strerror or str(error)
             raise BadInput(
