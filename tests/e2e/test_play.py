@@ -192,6 +192,7 @@ def test_a_picture_saved_on_a_walk_is_the_one_that_was_seen(page) -> None:
         settle(page)
         page.keyboard.press("a")
     page.locator("#walk-scrub").fill("0.2")
+    page.wait_for_function("() => window.latentStudioPlayer.canvas.last.time !== undefined")
     seen = settle(page)
     page.keyboard.press("s")
     expect(page.locator("#notices")).to_contain_text("Saved to the gallery")
