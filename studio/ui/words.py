@@ -1,5 +1,4 @@
 """Sentences of the page that are written in Python. (Those of live parts stand beside their JavaScript.)"""
 
 TITLE = "Latent Studio"
-DESCRIPTION = "Play, train and share generative adversarial networks."
 ROOMS = {"shelf": "Shelf", "play": "Play", "train": "Train", "gallery": "Gallery"}
