@@ -6,5 +6,5 @@ export function mount(element, { server }) {
   element.replaceChildren(h("header", { id: "masthead" }, h("h1", h("span.mark"), "Latent Studio"), status));
   mountStatus(status);
   connect(server);
-  if (/^#(run|job)=/.test(location.hash)) requestAnimationFrame(() => show("train"));
+  if (/^#(run|job)=/.test(location.hash)) show("train");
 }

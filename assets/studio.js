@@ -198,9 +198,14 @@ export function download(href, name) {
 
 // ── rooms ──
 
-/** Show a room: shelf, play, train or gallery. */
-export function show(room) {
-  document.querySelector(`#${room}-room-button`)?.click();
+/** Show a room: shelf, play, train or gallery. Gradio draws its tabs later than the head, and a click too early is lost. */
+export async function show(room, tries = 200) {
+  for (; tries > 0; tries -= 1) {
+    const tab = document.querySelector(`#${room}-room-button`);
+    if (tab?.getAttribute("aria-selected") === "true") return;
+    tab?.click();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
 
 /** What a room should do when it is next shown: play {model} or {scene} or {model, seeds}; train further from base. */
