@@ -17,6 +17,7 @@ export class LiveCanvas {
     this.onframe = onframe;
     this.stamp = 0;
     this.shown = 0;
+    this.askedAt = -Infinity;
     this.underway = new Map(); // stamp -> time of asking
     this.wish = null;
     this.connect();
@@ -37,11 +38,20 @@ export class LiveCanvas {
     };
   }
 
-  /** Ask for a picture: {scene} or {time}. Only the newest unsent wish is kept. */
+  /** Ask for a picture: {scene} or {time}. Only the newest unsent wish is kept. While the hand moves a draft will do. */
   ask(wish) {
-    this.wish = { ...wish, stamp: ++this.stamp };
+    const now = performance.now();
+    this.wish = { ...wish, stamp: ++this.stamp, moving: now - this.askedAt < REST_MS };
+    this.askedAt = now;
     this.last = wish;
+    clearTimeout(this.settling);
     this.send();
+  }
+
+  /** After a draft: the full picture as soon as the hand rests. */
+  settle() {
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.ask(this.last), REST_MS + 10);
   }
 
   send() {
@@ -77,6 +87,7 @@ export class LiveCanvas {
     if (stamp <= this.shown) return;
     this.shown = stamp;
     this.complaint = null;
+    if (header.getUint8(5)) this.settle();
     const [kind, width, height] = [header.getUint8(4), header.getUint16(6, true), header.getUint16(8, true)];
     const data = new Uint8Array(buffer, HEADER_BYTES);
     if (kind === RAW) {

@@ -4,7 +4,7 @@ import { LiveCanvas } from "./canvas.js";
 import { SeedMap, latticeSeed, seedsAt, sheet } from "./map.js";
 import { Strip } from "./strip.js";
 
-const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, seeds: null, between: null };
+const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null };
 const GROUPS = { sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
 const LAST_MODEL = "latent-studio-model";
 
@@ -66,6 +66,7 @@ class Player {
     this.rows = [];
     const groups = [this.seedCard(), this.knobCard()];
     if (about.card.classes.length) groups.splice(1, 0, this.classCard());
+    if (about.movable) groups.push(this.placeCard());
     groups.push(this.directionCard());
     if (about.num_styles > 1) groups.push(this.mixCard());
     this.knobs.replaceChildren(...groups);
@@ -101,6 +102,16 @@ class Player {
       this.rows.push(() => chips.forEach((chip, index) => chip.classList.toggle("on", index === (this.state.noise_seed === null ? 0 : this.state.noise_seed === -1 ? 1 : 2))));
     }
     return card;
+  }
+
+  /** For models whose pictures are signals without borders: where the picture is cut from. */
+  placeCard() {
+    const slider = (id, key, name, low, high, step, snaps, title) => this.knob({ id, name, low, high, step, neutral: 0, snaps, title,
+      get: () => this.state[key], set: (value) => { this.state[key] = value; } });
+    return h("section.card", { id: "place" }, h("header", h("h3", "Place")),
+      slider("move-across", "translate_x", "Move across", -1, 1, 0.01, [0], "To the left or right, in widths of the picture"),
+      slider("move-up", "translate_y", "Move up", -1, 1, 0.01, [0], "Down or up, in heights of the picture"),
+      slider("turn", "rotate", "Turn", -180, 180, 1, [-90, 0, 90], "Clockwise, in degrees"));
   }
 
   knob({ id, name, low, high, step, neutral, snaps = [], title, get, set }) {
@@ -231,8 +242,8 @@ class Player {
   }
 
   point() {
-    const { x, y, origin, seeds, label, mix, edits, truncation, noise_seed, between } = this.state;
-    return between ?? { seeds: seeds ?? seedsAt(x, y, origin), label, mix, truncation, noise_seed, edits: Object.entries(edits).map(([name, amount]) => this.edit(name, amount)) };
+    const { x, y, origin, seeds, label, mix, edits, truncation, noise_seed, translate_x, translate_y, rotate, between } = this.state;
+    return between ?? { seeds: seeds ?? seedsAt(x, y, origin), label, mix, truncation, noise_seed, translate_x, translate_y, rotate, edits: Object.entries(edits).map(([name, amount]) => this.edit(name, amount)) };
   }
 
   tilePoint() {
@@ -444,7 +455,8 @@ class Player {
     }
     const edits = Object.fromEntries(point.edits.map(({ direction, amount }) => [direction, amount]));
     Object.assign(this.state, { model, x: 0, y: 0, between: null, origin: point.seeds[0].seed, seeds: point.seeds.length > 1 ? point.seeds : null,
-      label: point.label, mix: point.mix, truncation: point.truncation, noise_seed: point.noise_seed, edits });
+      label: point.label, mix: point.mix, truncation: point.truncation, noise_seed: point.noise_seed,
+      translate_x: point.translate_x ?? 0, translate_y: point.translate_y ?? 0, rotate: point.rotate ?? 0, edits });
     return this.loadModel(model);
   }
 

@@ -1,12 +1,16 @@
 // The shelf: a card for every model; one click and it plays.
+import { bring, takeDrops } from "./importing.js";
 import { attempt, call, complain, emit, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
 
 export function mount(element) {
   const grid = h("div.shelf-grid", { id: "shelf" });
+  const refresh = async () => { await fill(grid, refresh); emit("shelf-changed"); };
+  const button = h("button.button", { id: "bring-model", hidden: true, onclick: () => bring((...kept) => welcome(refresh, ...kept)) }, icon("plus"), "Bring a model");
   element.replaceChildren(
-    h("div.room-head", h("div", h("h2", "The shelf"), h("p", "Pick a generator and play it. What you train appears here too."))),
+    h("div.room-head", h("div", h("h2", "The shelf"), h("p", "Pick a generator and play it. What you train or bring appears here too.")), button),
     grid);
-  const refresh = () => { fill(grid, refresh); emit("shelf-changed"); };
+  open().then(() => { button.hidden = !session.may.import; }, () => {});
+  takeDrops(element, (files) => session.may.import && bring((...kept) => welcome(refresh, ...kept), files));
   on("shelf", refresh);
   on("run-finished", refresh);
   fill(grid, refresh);
@@ -16,10 +20,23 @@ async function fill(grid, refresh) {
   try {
     await open();
     const models = await call("models");
-    grid.replaceChildren(...(models.length ? models.map((model) => card(model, refresh)) : [empty()]));
+    grid.replaceChildren(...models.map((model) => card(model, refresh)), session.may.import ? tile(refresh) : models.length ? "" : empty());
   } catch (failure) {
     grid.replaceChildren(h("div.empty", h("strong", failure.message), failure.hint));
   }
+}
+
+const tile = (refresh) => h("button.bring-tile", { id: "bring-tile", onclick: () => bring((...kept) => welcome(refresh, ...kept)) },
+  icon("plus"), h("strong", "Bring a model"), h("span", "Drop its file or folder anywhere here, or name one on the Hugging Face Hub"));
+
+/** A model that was brought: show its card, with a way back. */
+async function welcome(refresh, id, title) {
+  await refresh();
+  const shown = document.querySelector(`#model-${CSS.escape(id)}`);
+  shown?.classList.add("fresh");
+  shown?.scrollIntoView({ behavior: "smooth", block: "center" });
+  shown?.querySelector(".primary")?.focus({ preventScroll: true });
+  notice(`${title} is on the shelf.`, { action: "Undo", onaction: async () => { await attempt("delete_model", { id }); refresh(); }, seconds: 15 });
 }
 
 const empty = () => h("div.empty", h("strong", "The shelf is empty."), "Train a model on your own pictures; it will stand here.",
@@ -29,7 +46,7 @@ function card(model, refresh) {
   if (model.problem) return brokenCard(model, refresh);
   const { card: about } = model;
   const play = () => openInPlayer({ model: model.id });
-  const image = model.has_preview && h("img", { src: fileUrl("model", model.id, { v: about.created }), alt: `Pictures made by ${about.title}`, loading: "lazy" });
+  const image = model.has_preview && h("img", { src: fileUrl("model", model.id, { v: about.created }), alt: `Pictures made by ${about.title}`, loading: "lazy", onload: ({ target }) => target.classList.toggle("pixels", target.naturalWidth < 300) });
   return h("article.card.model-card", { id: `model-${model.id}` },
     h("button.cover", { onclick: play, ariaLabel: `Play ${about.title}` }, image || h("span.nothing", "no preview")),
     h("div.body",
@@ -37,18 +54,18 @@ function card(model, refresh) {
       h("div.facts",
         !model.shipped && h("span.tag.own", "yours"),
         h("span.tag", `${about.resolution} px`),
-        h("span.tag", FAMILIES[about.family] ?? about.family),
+        h("span.tag", model.family_title),
         about.channels === 4 && h("span.tag", "transparent"),
         about.channels === 1 && h("span.tag", "grey"),
         about.classes.length > 0 && h("span.tag", `${about.classes.length} classes`),
-        h("span.tag", about.licence || "no licence given")),
+        h("span.tag", licence(about))),
       h("p", about.summary || `Trained on ${about.trained_on}.`)),
     h("div.actions",
       h("button.button.primary.small", { onclick: play }, "Play"),
       h("button.button.small", { onclick: () => details(model, refresh) }, "About")));
 }
 
-const FAMILIES = { stylegan2: "StyleGAN2", dcgan: "DCGAN", mlp: "MLP" };
+const licence = (about) => (about.licence === "unknown" ? "licence unknown" : about.licence || "no licence given");
 
 const brokenCard = (model, refresh) => h("article.card.model-card",
   h("div.cover.broken", "✕"),
@@ -62,10 +79,10 @@ function details(model, refresh) {
   const dialog = h("dialog.sheet.mount",
     mine ? title : h("h2", about.title),
     h("p.muted", { style: { marginTop: "10px" } }, about.summary),
-    h("dl", ...rows(about)),
+    h("dl", ...rows(model)),
     h("div.toolbar",
       h("button.button.primary", { onclick: () => { dialog.close(); openInPlayer({ model: model.id }); } }, "Play"),
-      session.may.train && h("button.button", { onclick: () => { dialog.close(); trainFurther(model.id); } }, "Train it further"),
+      session.may.train && model.trains && h("button.button", { onclick: () => { dialog.close(); trainFurther(model.id); } }, "Train it further"),
       h("a.button", { href: fileUrl("model-zip", model.id, { download: 1 }), download: `${model.id}.zip` }, icon("save"), "Download folder"),
       mine && h("button.button", { onclick: () => { dialog.close(); remove(model, refresh); } }, "Take off the shelf"),
       h("span.spacer"),
@@ -81,9 +98,9 @@ function details(model, refresh) {
   dialog.showModal();
 }
 
-const rows = (about) => [
-  ["Trained on", about.trained_on], ["Licence", about.licence], ["Author", about.author], ["Network", `${FAMILIES[about.family] ?? about.family}, ${about.resolution} px`],
-  ["Seen", about.kimg ? `${about.kimg.toLocaleString("en", { maximumFractionDigits: 1 })} thousand pictures` : ""], ["Comes from", about.origin], ["Made with", about.command], ["Classes", about.classes.join(", ")],
+const rows = ({ card: about, family_title: family }) => [
+  ["Trained on", about.trained_on], ["Licence", about.licence], ["Author", about.author], ["Network", `${family}, ${about.resolution} px`],
+  ["Seen", about.kimg ? `${about.kimg.toLocaleString("en", { maximumFractionDigits: 1 })} thousand pictures` : ""], ["Comes from", about.origin], ["Checksum", about.source.sha256 && `sha256 ${about.source.sha256}`], ["Made with", about.command], ["Classes", about.classes.join(", ")],
 ].filter(([, value]) => value).flatMap(([name, value]) => [h("dt", name), h("dd", value)]);
 
 async function remove(model, refresh) {

@@ -1,6 +1,7 @@
 // The first step of a new run: pictures arrive by drag and drop, are looked through, and the report says what was found.
 // The component's value tells Gradio what was chosen: {token, upload, suggestion} or {token, dataset}.
 import { attempt, call, complain, errand, fileUrl, h, icon, notice, on, open, post, session } from "./studio.js";
+import { filesChosen, filesDropped } from "./dropping.js";
 import { outcome } from "./waiting.js";
 
 const BATCH_FILES = 50;
@@ -80,32 +81,8 @@ function dropzone(desk) {
 
 function picker(id, attributes, desk) {
   const input = h("input.visually-hidden", { id, type: "file", tabIndex: -1, ariaHidden: "true", ...attributes });
-  input.addEventListener("change", () => {
-    take(desk, [...input.files].map((file) => ({ file, path: file.webkitRelativePath || file.name })));
-  });
+  input.addEventListener("change", () => take(desk, filesChosen(input)));
   return input;
-}
-
-/** Every file below what was dropped, with its path. The entries must be asked for before the event is over. */
-async function filesDropped(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  const found = [];
-  for (const entry of entries) await walk(entry, "", found);
-  return found;
-}
-
-async function walk(entry, above, found) {
-  const path = above + entry.name;
-  if (entry.isFile) {
-    found.push({ path, file: await new Promise((resolve, reject) => entry.file(resolve, reject)) });
-    return;
-  }
-  const reader = entry.createReader();
-  for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) return;
-    for (const child of some) await walk(child, `${path}/`, found);
-  }
 }
 
 // ── sending ──

@@ -1,10 +1,10 @@
 """How the live canvas follows the hand, read from the canvas itself in headless Chromium.
 
-    python -m benchmarks.live [--model MODEL] [--seconds 10] [--training]
+    python -m benchmarks.live [--model MODEL | --stylegan2] [--seconds 10] [--training]
 
 A pointer drags on the picture 60 times a second. A picture counts as shown when the canvas' pixels have changed in a new
 animation frame; hand-to-picture is the time from the pointer event that asked for it until that frame. `--training` starts a
-run on drawn pictures first and measures beside it.
+run on drawn pictures first and measures beside it; `--stylegan2` plays one of 256 px and random weights.
 """
 
 from __future__ import annotations
@@ -110,12 +110,19 @@ def start_training(page: Page, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="naturalist", help="model on the shelf [naturalist]")
+    parser.add_argument("--stylegan2", action="store_true", help="a StyleGAN2 of 256 px and random weights instead")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--training", action="store_true", help="while a run trains on the same machine")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         server = Server(Path(folder) / "home")
         server.home.mkdir()
+        if chosen.stylegan2:
+            from benchmarks.synthesis import save
+
+            chosen.model = "stylegan2-256"
+            (server.home / "models").mkdir()
+            save(server.home / "models" / chosen.model)
         server.start()
         try:
             chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
@@ -123,14 +130,14 @@ def main() -> None:
             page.goto(server.url)
             page.locator(f"#model-{chosen.model} .button.primary").click(timeout=120_000)
             page.locator("#direction-0").wait_for(timeout=120_000)
-            page.wait_for_timeout(2000)
+            page.wait_for_timeout(10_000)
             if chosen.training:
                 start_training(page, draw_shapes(Path(folder) / "shapes", 60))
             drag(page, 2)
             page.reload()
             page.locator(f"#model-{chosen.model} .button.primary").click()
             page.locator("#direction-0").wait_for()
-            page.wait_for_timeout(2000)
+            page.wait_for_timeout(10_000)
             for name, value in drag(page, chosen.seconds).items():
                 print(f"{name:<32}{value:8.1f}")
             chromium.close()

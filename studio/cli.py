@@ -19,6 +19,8 @@ from studio.errors import BadInput, Busy, StudioError
 from studio.paths import Home, default_home
 
 if TYPE_CHECKING:
+    from studio.services.imports import About, Look
+    from studio.services.jobs import JobStatus
     from studio.services.studio import Studio
 
 _DEFAULT_PORT = 7860
@@ -52,7 +54,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"Latent Studio {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="command")
-    for add in (_add_serve, _add_train, _add_resume, _add_generate, _add_interpolate, _add_models, _add_dataset):
+    for add in (
+        _add_serve,
+        _add_train,
+        _add_resume,
+        _add_generate,
+        _add_interpolate,
+        _add_models,
+        _add_import,
+        _add_dataset,
+    ):
         add(commands)
     return parser
 
@@ -437,6 +448,72 @@ def _models(namespace: argparse.Namespace) -> None:
     for entry in entries:
         card = entry.card
         print(f"{entry.id:<32}{entry.problem or (card and f'{card.family} {card.resolution} px, {card.licence}')}")
+
+
+def _add_import(commands: Any) -> None:
+    parser = _command(commands, "import", _import, "Bring a model that another program wrote onto the shelf.")
+    parser.add_argument("source", help="a file, a folder, or owner/name on the Hugging Face Hub")
+    parser.add_argument(
+        "--choice", default="", metavar="FILE", help="which weights, where there are several [the best guess]"
+    )
+    parser.add_argument("--revision", default="", help="branch, tag or commit on the Hub [the newest]")
+    parser.add_argument("--candidate", type=int, metavar="N", help="which reading, where there are several")
+    parser.add_argument("--sheet", type=Path, default=Path("import.png"), help="pictures of every reading [import.png]")
+    parser.add_argument("--look", action="store_true", help="only say what it is")
+    parser.add_argument("--title", default="", help="what it is called [after its file]")
+    parser.add_argument("--licence", default="", help="under which it came [as its README says, else unknown]")
+    parser.add_argument("--author", default="", help="who made it")
+    parser.add_argument("--trained-on", default="", help="which pictures it learned from")
+
+
+def _import(namespace: argparse.Namespace) -> None:
+    studio = _studio(namespace)
+    try:
+        try:
+            look = studio.imports.look_now(
+                namespace.source, choice=namespace.choice, revision=namespace.revision, tell=_show_stage
+            )
+        finally:
+            print(file=sys.stderr)
+        _print_look(look)
+        several = len(look.candidates) > 1
+        if several or namespace.look:
+            namespace.sheet.write_bytes(studio.imports.contact_sheet(look.id))
+            print(f"Pictures of {'every reading' if several else 'it'}: {namespace.sheet}")
+        if namespace.look or (several and namespace.candidate is None):
+            print("Nothing is kept yet." + " Choose a reading with --candidate N." * several)
+            studio.imports.forget(look.id)
+            return
+        print(studio.imports.keep_now(look.id, _about(namespace, look), namespace.candidate or 0))
+    finally:
+        studio.close()
+
+
+def _show_stage(status: JobStatus) -> None:
+    share = f" {100 * status.done // status.total} %" if status.total else ""
+    print(f"\r{status.message}{share:<8}", end="", file=sys.stderr, flush=True)
+
+
+def _print_look(look: Look) -> None:
+    classes = f", {len(look.classes)} classes" if look.classes else ""
+    print(f"{look.format}\n{look.family_title}, {look.resolution} px{classes}, {look.file_name}")
+    for warning in look.warnings:
+        print(warning)
+    for name in look.choices:
+        print(f"  {'*' if name == look.choice else ' '} {name}")
+    if len(look.candidates) > 1:
+        for number, title in enumerate(look.candidates):
+            print(f"  {number}  {title}")
+
+
+def _about(namespace: argparse.Namespace, look: Look) -> About:
+    import dataclasses
+
+    from studio.services.imports import UNKNOWN_LICENCE
+
+    given = {name: getattr(namespace, name) for name in ("title", "licence", "author", "trained_on")}
+    about = dataclasses.replace(look.about, **{name: text for name, text in given.items() if text})
+    return dataclasses.replace(about, licence=about.licence or UNKNOWN_LICENCE)
 
 
 def _add_dataset(commands: Any) -> None:

@@ -35,6 +35,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "w_dim": 16,
         "mapping_layers": 2,
     },
+    "stylegan3": {"resolution": 16, "channel_base": 256, "channel_max": 16, "z_dim": 16, "w_dim": 16},
+    "r3gan": {"resolution": 16, "z_dim": 16, "widths": (16, 16, 8), "groups": (4, 4, 2), "blocks": (1, 2, 1)},
     "dcgan": {"resolution": 16, "z_dim": 16, "width": 8},
     "mlp": {"resolution": 16, "z_dim": 16},
 }

@@ -12,7 +12,7 @@ import pytest
 from studio import cli
 from tests.making import draw_shapes, make_model
 
-COMMANDS = ("serve", "train", "resume", "generate", "interpolate", "models", "dataset")
+COMMANDS = ("serve", "train", "resume", "generate", "interpolate", "models", "import", "dataset")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -99,6 +99,23 @@ def test_paths_may_be_relative(
     assert "8 pictures" in capsys.readouterr().out
 
 
+def test_a_model_is_looked_at_and_brought(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from tests.weights.foreign import making_dcgan
+
+    making_dcgan.write_dcgan(tmp_path / "flowers.pth")
+    sheet, home = tmp_path / "sheet.png", ["--home", str(tmp_path / "home")]
+    arguments = ["import", str(tmp_path / "flowers.pth"), "--sheet", str(sheet), *home]
+    assert cli.main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "DCGAN, 32 px, flowers.pth" in said and "Choose a reading with --candidate N." in said
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert not list((tmp_path / "home" / "models").iterdir())
+    assert cli.main([*arguments, "--candidate", "1", "--title", "Flowers", "--licence", "MIT"]) == 0
+    model = capsys.readouterr().out.splitlines()[-1]
+    assert cli.main(["models", *home]) == 0
+    assert next(line for line in capsys.readouterr().out.splitlines() if line.startswith(model)).endswith("MIT")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -111,6 +128,7 @@ def test_paths_may_be_relative(
         (["train", "/no/such/folder"], "There is no folder"),
         (["train", "x", "--set", "speed=3"], "There is no setting 'speed'"),
         (["resume", "no-such-run"], "no such run"),
+        (["import", "no such file.pkl"], "There is no file or folder"),
     ],
 )
 def test_mistakes_are_answered_with_a_sentence(

@@ -12,6 +12,7 @@ import struct
 import threading
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -107,21 +108,23 @@ class Archive:
         Raises:
             BadInput: damaged, or more than it claimed or may be.
         """
+        return b"".join(self.stream(entry))
+
+    def stream(self, entry: Entry) -> Iterator[bytes]:
+        """The same in pieces, for files that are too large to hold. Raises as `read` does."""
         info = self._zip.infolist()[entry.index]
         allowed = min(self.limits.entry_bytes, entry.bytes)
-        parts: list[bytes] = []
         size = 0
         try:
-            with self._zip.open(info) as stream:
-                while chunk := stream.read(_CHUNK_BYTES):
+            with self._zip.open(info) as packed:
+                while chunk := packed.read(_CHUNK_BYTES):
                     size += len(chunk)
                     self._count(len(chunk))
                     if size > allowed:
                         raise BadInput("This file is larger than its zip says.", "Pack the pictures again.")
-                    parts.append(chunk)
+                    yield chunk
         except _ZIP_ERRORS as error:
             raise BadInput("This file is damaged inside its zip.", "Pack the pictures again.") from error
-        return b"".join(parts)
 
     def _count(self, size: int) -> None:
         with self._lock:

@@ -5,13 +5,8 @@ A picture that crashes or hangs its reader costs one child; the picture is refus
 
 from __future__ import annotations
 
-import contextlib
-import os
 import queue
 import subprocess
-import sys
-import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
+from studio import confine
 from studio.data.inside import Reply, receive, send
 from studio.data.progress import Cancelled
 from studio.errors import BadInput
@@ -26,7 +22,6 @@ from studio.errors import BadInput
 _WALL_SECONDS = 30.0
 _START_SECONDS = 60.0
 _AHEAD = 8
-_KEPT_VARIABLES = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR", "TEMP")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,24 +93,19 @@ class _Hand:
         elif request.fetch is not None:
             payload = request.fetch()
         child = self._started()
-        late = threading.Event()
-        clock = threading.Timer(self._wall_seconds, _stop, (child, late))
-        clock.daemon = True
-        clock.start()
-        try:
-            send(cast(IO[bytes], child.stdin), header, payload)  # type: ignore[arg-type]
-            reply, pixels = receive(cast(IO[bytes], child.stdout))  # type: ignore[arg-type]
-        except (EOFError, OSError):
-            raise self._refusal(child, late.is_set()) from None
-        finally:
-            clock.cancel()
+        with confine.Alarm(child, self._wall_seconds) as alarm:
+            try:
+                send(cast(IO[bytes], child.stdin), header, payload)  # type: ignore[arg-type]
+                reply, pixels = receive(cast(IO[bytes], child.stdout))  # type: ignore[arg-type]
+            except (EOFError, OSError):
+                raise self._refusal(child, alarm) from None
         if "refused" in reply:
             raise BadInput(str(reply["refused"]))
         return reply, pixels
 
     def close(self) -> None:
         if self._child is not None:
-            _end(self._child)
+            confine.end(self._child)
             self._child = None
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -123,51 +113,21 @@ class _Hand:
             self._child = _start()
         return self._child
 
-    def _refusal(self, child: subprocess.Popen[bytes], late: bool) -> BadInput:
-        _end(child)
+    def _refusal(self, child: subprocess.Popen[bytes], alarm: confine.Alarm) -> BadInput:
+        confine.end(child)
         self._child = None
-        if late or _ran_out_of_time(child.returncode):
+        if alarm.rang or confine.ran_out_of_time(child.returncode):
             return BadInput("This picture takes far too long to open.", "Save it anew as PNG or JPEG.")
         return BadInput("This picture is damaged in a way that breaks its reader.", "Save it anew as PNG or JPEG.")
 
 
 def _start() -> subprocess.Popen[bytes]:
-    environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).resolve().parents[2]), *filter(None, sys.path)])
-    environment |= {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "studio.data.inside"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=environment, cwd=tempfile.gettempdir(),
-    )  # fmt: skip
-    late = threading.Event()
-    clock = threading.Timer(_START_SECONDS, _stop, (child, late))
-    clock.daemon = True
-    clock.start()
+    """A child that has said that it is ready."""
+    child = confine.start("studio.data.inside")
     try:
-        receive(cast(IO[bytes], child.stdout))  # type: ignore[arg-type]
+        with confine.Alarm(child, _START_SECONDS):
+            receive(cast(IO[bytes], child.stdout))  # type: ignore[arg-type]
     except EOFError as error:
-        _end(child)
+        confine.end(child)
         raise RuntimeError(f"the glovebox did not start (exit {child.returncode})") from error
-    finally:
-        clock.cancel()
     return child
-
-
-def _stop(child: subprocess.Popen[bytes], late: threading.Event) -> None:
-    late.set()
-    child.kill()
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    for stream in (child.stdin, child.stdout):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
-    child.kill()
-    child.wait()
-
-
-def _ran_out_of_time(code: int | None) -> bool:
-    """SIGPROF, which the child's budget of processor time raises, is 27 wherever it exists."""
-    return code == -27

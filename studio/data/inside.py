@@ -6,18 +6,16 @@ standard output. A frame is the lengths of a JSON header and a payload (unsigned
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib.util
 import json
 import struct
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from PIL import Image, ImageChops
 
+from studio.confine import limit_memory, processor_budget
 from studio.data.pictures import Opened, read_picture, register_formats
 from studio.data.squares import Square, squared
 from studio.errors import BadInput
@@ -113,49 +111,29 @@ def _answer(request: dict[str, Any], payload: bytes) -> Reply:
     return {}, squared(source, from_json(Square, request["square"]))
 
 
-def _work(requests: BinaryIO, answers: BinaryIO, budget: Callable[[float], None]) -> None:
+def _work(requests: BinaryIO, answers: BinaryIO) -> None:
     send(answers, {"ready": True})
     while True:
         try:
             request, payload = receive(requests)
         except EOFError:
             return
-        budget(_PROCESSOR_SECONDS)
+        processor_budget(_PROCESSOR_SECONDS)
         try:
             header, pixels = _answer(request, payload)
         except BadInput as refusal:
             header, pixels = {"refused": str(refusal)}, b""
         except MemoryError:
             header, pixels = {"refused": "This picture needs more memory than there is."}, b""
-        budget(0)
+        processor_budget(0)
         send(answers, header, pixels)
-
-
-def _limit() -> Callable[[float], None]:
-    """Limit memory, forbid writing files, and return what sets a budget of processor seconds (0: none).
-
-    Where the system has no such limits (Windows), the parent's clock alone guards.
-    """
-    if importlib.util.find_spec("resource") is None:
-        return lambda seconds: None
-    import resource
-    import signal
-
-    for kind, value in ((resource.RLIMIT_AS, _MEMORY_BYTES), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, (value, value))
-
-    def budget(seconds: float) -> None:
-        # The default action of SIGPROF ends the process, even deep inside a decoder.
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-
-    return budget
 
 
 def main() -> None:
     """Serve until the standard input closes."""
     register_formats()
-    _work(sys.stdin.buffer, sys.stdout.buffer, _limit())
+    limit_memory(_MEMORY_BYTES)
+    _work(sys.stdin.buffer, sys.stdout.buffer)
 
 
 if __name__ == "__main__":

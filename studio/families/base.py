@@ -1,6 +1,7 @@
 """What every generator and discriminator of the studio answers to, and the closed table of families.
 
-Tools ask what a generator can do (`num_styles`, `classes`, `style_matrices`), never what it is.
+Tools ask what a generator can do (`num_styles`, `classes`, `style_matrices`), never what it is. torch is imported with
+the first network, not with this table, so that the page can name families before anything heavy is loaded.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast, runtime_checkable
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from studio.errors import BadInput
 from studio.options import Checked, from_json, option
 
-Noise = tuple[Tensor, ...]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Noise = tuple["Tensor", ...]
 """One tensor [1 or n, 1, r, r] for each entry of `Generator.noise_sizes`."""
 
 
@@ -68,6 +70,56 @@ class Generator(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One step of a synthesis that goes from small pictures to large ones.
+
+    Attributes:
+        resolution: of the picture after it; 0 if there is none yet.
+        styles: how many styles it and the stages before it read.
+        noises: how many noise pictures it takes, after those of the stages before it.
+    """
+
+    resolution: int
+    styles: int
+    noises: int = 0
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A generator whose synthesis can be cut, so that only what changed is drawn anew, and drafts stop half way.
+
+    What styles decide (`modulate`: small, float32) is apart from what pixels cost (`run_stage`: any precision).
+    The state between stages is a tuple of tensors, empty before the first; its last one is the picture so far."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]: ...
+
+    def modulate(self, stage: int, styles: Tensor) -> tuple[Tensor, ...]:
+        """styles [n, num_styles, style_dim] -> what they mean to a stage, float32, each [n, …]."""
+        ...
+
+    def run_stage(
+        self, stage: int, state: tuple[Tensor, ...], scales: tuple[Tensor, ...], noise: Noise | None
+    ) -> tuple[Tensor, ...]:
+        """The state before a stage -> the state after it."""
+        ...
+
+
+@runtime_checkable
+class Movable(Protocol):
+    """A generator that can move and turn its pictures before it draws them; `movable` is True."""
+
+    movable: bool
+
+    def placed(self, styles: Tensor, transform: Tensor) -> Tensor:
+        """Styles [n, num_styles, style_dim] that draw the same picture elsewhere, for `synthesize` and stages alone.
+
+        `transform` [3, 3] or [n, 3, 3] sends each place (x, y, 1) of the picture, in its widths from its centre, y
+        downwards, to the place that is drawn there."""
+        ...
+
+
 class Discriminator(Protocol):
     """Scores pictures: higher is more real."""
 
@@ -84,16 +136,24 @@ class NetworkSettings(Checked):
     channels: int = option(3, help="1 for grey, 3 for colour, 4 for colour with transparency.", choices=(1, 3, 4))
     classes: int = option(0, help="How many classes the pictures come in; 0 for none.", low=0, high=10_000)
 
+    @property
+    def trains(self) -> bool:
+        """Whether a network of this shape can be trained here, where its family can."""
+        return True
+
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """One architecture. `module` is imported on first use and holds `generator` and `discriminator`."""
+    """One architecture. `module` is imported on first use and holds `generator` and `discriminator`.
+
+    `trains` is False where the studio has no discriminator of that family: its models are imported and played only."""
 
     name: str
     title: str
     summary: str
     module: str
     settings_class: str
+    trains: bool = True
 
     @property
     def settings(self) -> type[NetworkSettings]:
@@ -104,11 +164,11 @@ class Family:
 
     def generator(self, settings: NetworkSettings) -> nn.Module:
         """A freshly initialised generator (of torch's global random state)."""
-        return cast(nn.Module, self._load().Generator(settings))
+        return cast("nn.Module", self._load().Generator(settings))
 
     def discriminator(self, settings: NetworkSettings) -> nn.Module:
         """A freshly initialised discriminator for the same pictures."""
-        return cast(nn.Module, self._load().Discriminator(settings))
+        return cast("nn.Module", self._load().Discriminator(settings))
 
 
 FAMILIES: Mapping[str, Family] = {
@@ -120,6 +180,13 @@ FAMILIES: Mapping[str, Family] = {
             summary="Mapped styles at every scale; the best all-round choice.",
             module="studio.families.stylegan2",
             settings_class="StyleGAN2Settings",
+        ),
+        Family(
+            name="stylegan3",
+            title="StyleGAN3",
+            summary="Pictures as signals that can be moved and turned; fine detail stays on what it belongs to.",
+            module="studio.families.stylegan3",
+            settings_class="StyleGAN3Settings",
         ),
         Family(
             name="dcgan",
@@ -134,6 +201,38 @@ FAMILIES: Mapping[str, Family] = {
             summary="Fully connected layers only, as in the first GAN of 2014; to see how it began.",
             module="studio.families.mlp",
             settings_class="MLPSettings",
+        ),
+        Family(
+            name="fastgan",
+            title="FastGAN",
+            summary="Gated convolutions that coarse features switch on and off; quick, and made for few pictures.",
+            module="studio.families.fastgan",
+            settings_class="FastGANSettings",
+            trains=False,
+        ),
+        Family(
+            name="lightweight",
+            title="lightweight-gan",
+            summary="A relative of FastGAN with noise and attention; many models for it are on the Hub.",
+            module="studio.families.lightweight",
+            settings_class="LightweightSettings",
+            trains=False,
+        ),
+        Family(
+            name="lucidrains",
+            title="StyleGAN2 (lucidrains)",
+            summary="The StyleGAN2 of stylegan2-pytorch, whose mathematics differ from its authors'.",
+            module="studio.families.lucidrains",
+            settings_class="LucidrainsSettings",
+            trains=False,
+        ),
+        Family(
+            name="r3gan",
+            title="R3GAN",
+            summary="Plain residual blocks without normalisation, as in 2024; strong with many pictures.",
+            module="studio.families.r3gan",
+            settings_class="R3GANSettings",
+            trains=False,
         ),
     )
 }

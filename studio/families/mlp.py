@@ -1,12 +1,11 @@
 """The first GAN (Goodfellow et al. 2014): fully connected layers only. To see how it began.
 
-Leaky ReLUs stand for the paper's maxout, and tanh for its sigmoid. Classes enter the generator beside the latent
-(Mirza & Osindero 2014) and the discriminator by projection (Miyato & Koyama 2018).
+Leaky ReLUs stand for the paper's maxout, and tanh for its sigmoid; `layers` describes every other such stack. Classes
+enter the generator beside the latent (Mirza & Osindero 2014) and the discriminator by projection (Miyato & Koyama 2018).
 """
 
 from __future__ import annotations
 
-import copy
 import itertools
 from dataclasses import dataclass
 from typing import cast
@@ -14,7 +13,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from studio.families.base import NetworkSettings, Noise
+from studio.errors import BadInput
+from studio.families.layout import Layer, StackSettings
+from studio.families.stack import PreparedStack, StackGenerator
 from studio.ops import layers
 from studio.options import option
 
@@ -22,60 +23,49 @@ _LARGEST = 128
 
 
 @dataclass(frozen=True, kw_only=True)
-class MLPSettings(NetworkSettings):
-    """The shape of a fully connected GAN."""
+class MLPSettings(StackSettings):
+    """The shape of a fully connected GAN. Where `layers` tell, `width` and `depth` are the discriminator's."""
 
-    resolution: int = option(32, help="Width and height of the pictures.", low=4, high=_LARGEST, unit="px")
-    z_dim: int = option(100, help="Width of the latent that seeds are turned into.", low=1, high=4096)
+    resolution: int = option(32, help="Width and height of the pictures.", low=4, high=512, unit="px")
     width: int = option(512, help="Units in a hidden layer: more is richer and slower.", low=1, high=8192)
     depth: int = option(3, help="Hidden layers.", low=1, high=12)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.layers and self.resolution > _LARGEST:
+            raise BadInput(f"An MLP cannot learn {self.resolution} px pictures.", f"Choose at most {_LARGEST} px.")
+        if any(layer.kind != "linear" for layer in self.layers):
+            raise BadInput("An MLP has fully connected layers only.", "Import the model again.")
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is a discriminator for these pictures."""
+        return self.resolution <= _LARGEST
 
     @property
     def pixels(self) -> int:
         """Numbers in one picture."""
         return self.channels * self.resolution**2
 
+    def standard(self) -> tuple[Layer, ...]:
+        """`depth` layers of `width` units with leaky ReLU, then all pixels by tanh."""
+        hidden = Layer(kind="linear", width=self.width, kernel=1, bias=True, activation="leaky_relu")
+        last = Layer(kind="linear", width=self.channels, kernel=self.resolution, bias=True, activation="tanh")
+        return (*(hidden,) * self.depth, last)
 
-class Generator(nn.Module):
+
+class Generator(StackGenerator):
     """Fully connected layers from the latent and the label, its one style, to all pixels."""
 
-    num_styles = 1
-    noise_sizes: tuple[int, ...] = ()
+    settings: MLPSettings
 
     def __init__(self, settings: MLPSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.z_dim, self.classes = settings.z_dim, settings.classes
-        self.style_dim = settings.z_dim + settings.classes
-        self.resolution, self.channels = settings.resolution, settings.channels
-        last = nn.Linear(settings.width, settings.pixels)
-        self.main = nn.Sequential(*_hidden(self.style_dim, settings), last, nn.Tanh())
+        super().__init__(settings, packed=True)
         self.apply(_initialise)
 
-    def map(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """z [n, z_dim], label [n, classes] -> styles [n, 1, z_dim + classes]; truncation scales z towards 0."""
-        return torch.cat([z.float() * truncation, layers.label_rows(label, z, self.classes)], dim=1)[:, None]
-
-    def synthesize(self, styles: Tensor, noise: Noise | None = None) -> Tensor:
-        """styles [n, 1, z_dim + classes] -> pictures [n, channels, r, r] in [-1, 1], float32. It takes no noise."""
-        pixels = cast(Tensor, self.main(styles[:, 0])).float()
-        return pixels.reshape(-1, self.channels, self.resolution, self.resolution)
-
-    def forward(self, z: Tensor, label: Tensor | None = None, noise: Noise | None = None) -> Tensor:
-        """Latents straight to pictures."""
-        return self.synthesize(self.map(z, label), noise)
-
-    def constant_noise(self) -> Noise:
-        """None: it has no noise inputs."""
-        return ()
-
-    def style_matrices(self) -> tuple[Tensor, ...]:
-        """None: the latent is no style that layers read."""
-        return ()
-
-    def prepared(self, dtype: torch.dtype) -> Generator:
-        """A copy for play alone. It is small enough to stay in float32, whatever `dtype` says."""
-        return copy.deepcopy(self).eval().requires_grad_(False)
+    def prepared(self, dtype: torch.dtype) -> PreparedStack:
+        """A form for play alone. It is small enough to stay in float32, whatever `dtype` says."""
+        return super().prepared(torch.float32)
 
 
 class Discriminator(nn.Module):
@@ -83,6 +73,8 @@ class Discriminator(nn.Module):
 
     def __init__(self, settings: MLPSettings) -> None:
         super().__init__()
+        if not settings.trains:
+            raise BadInput(f"An MLP of {settings.resolution} px can be played, not trained.", "Train another model.")
         self.settings = settings
         self.main = nn.Sequential(*_hidden(settings.pixels, settings))
         self.out = nn.Linear(settings.width, 1)

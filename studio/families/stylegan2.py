@@ -8,8 +8,8 @@ the RGB pictures and the logits stay in float32.
 from __future__ import annotations
 
 import copy
+import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from studio.errors import BadInput
-from studio.families.base import NetworkSettings, Noise
+from studio.families.base import NetworkSettings, Noise, Stage
 from studio.ops import layers, packed, resample
 from studio.options import option
 
@@ -35,7 +35,10 @@ class StyleGAN2Settings(NetworkSettings):
     conv_clamp: float = option(0.0, help="Limit of the activations; 0 for none.", low=0, high=1e6, advanced=True)
     mbstd_group_size: int = option(4, help="Pictures the critic compares at a time.", low=1, high=64, advanced=True)
     discriminator_mapping_layers: int = option(
-        8, help="Layers that the critic reads a class with.", low=1, high=16, advanced=True
+        8, help="Layers that the critic reads a class with.", low=0, high=16, advanced=True
+    )
+    discriminator_architecture: str = option(
+        "resnet", help="How the critic's sizes are joined.", choices=("resnet", "skip", "orig"), advanced=True
     )
 
     def __post_init__(self) -> None:
@@ -95,14 +98,6 @@ class Mapping(nn.Module):
         return hidden
 
 
-@dataclass(frozen=True)
-class Modulation:
-    """What a style does to one convolution: input scales [n, i] and, unless it is None, output scales [n, o]."""
-
-    inputs: Tensor
-    outputs: Tensor | None = None
-
-
 class ModulatedLayer(nn.Module):
     """3x3 convolution under a style, noise, leaky ReLU; `up` doubles the size."""
 
@@ -125,19 +120,19 @@ class ModulatedLayer(nn.Module):
         size = self.resolution // 2 if self.up else self.resolution
         self.weight = _constant(packed.pack(self.weight.to(dtype), up=self.up, size=size))
 
-    def modulate(self, style: Tensor) -> Modulation:
-        """The scales that style [n, w_dim] asks for, float32."""
+    def modulate(self, style: Tensor) -> tuple[Tensor, Tensor]:
+        """The scales that style [n, w_dim] asks for, of the inputs [n, i] and the outputs [n, o], float32."""
         scales = self.affine(style)
         squares = self._squares() if self.squares is None else self.squares
-        return Modulation(scales, layers.demodulation(scales, squares) * layers.GAIN)
+        return scales, layers.demodulation(scales, squares) * layers.GAIN
 
-    def forward(self, images: Tensor, modulation: Modulation, noise: Tensor | None) -> Tensor:
-        images = layers.scale_channels(images, modulation.inputs)
+    def forward(self, images: Tensor, inputs: Tensor, outputs: Tensor, noise: Tensor | None) -> Tensor:
+        images = layers.scale_channels(images, inputs)
         convolve = resample.convolve_up if self.up else packed.convolve
         images = convolve(images, self.weight)
         if noise is not None:
             noise = noise * (self.noise_strength * layers.GAIN)
-        return layers.finish(images, cast(Tensor, modulation.outputs), self.bias * layers.GAIN, noise, self.clamp)
+        return layers.finish(images, outputs, self.bias * layers.GAIN, noise, self.clamp)
 
     def _squares(self) -> Tensor:
         return self.weight.float().square().sum(dim=(2, 3))
@@ -154,11 +149,12 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.randn(channels, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def modulate(self, style: Tensor) -> Modulation:
-        return Modulation(self.affine(style) * self.gain)
+    def modulate(self, style: Tensor) -> tuple[Tensor]:
+        """The scales of the inputs [n, i] that style [n, w_dim] asks for, float32."""
+        return (self.affine(style) * self.gain,)
 
-    def forward(self, images: Tensor, modulation: Modulation) -> Tensor:
-        picture = layers.to_rgb(images, self.weight, modulation.inputs)
+    def forward(self, images: Tensor, inputs: Tensor) -> Tensor:
+        picture = layers.to_rgb(images, self.weight, inputs)
         return layers.limit(picture.float() + self.bias[:, None, None], self.clamp)
 
 
@@ -176,12 +172,35 @@ class SynthesisBlock(nn.Module):
             self.conv0 = ModulatedLayer(inputs, outputs, w_dim=w_dim, resolution=resolution, up=True, clamp=clamp)
         self.conv1 = ModulatedLayer(outputs, outputs, w_dim=w_dim, resolution=resolution, up=False, clamp=clamp)
         self.torgb = ToRGB(outputs, settings.channels, w_dim=w_dim, clamp=clamp)
-        self.first = resolution == 4
+        self.resolution = resolution
 
     @property
     def styled(self) -> list[ModulatedLayer]:
         """The layers that take noise, in order."""
-        return [self.conv1] if self.first else [self.conv0, self.conv1]
+        return [self.conv1] if self.resolution == 4 else [self.conv0, self.conv1]
+
+    @property
+    def readers(self) -> list[tuple[int, ModulatedLayer | ToRGB]]:
+        """Every layer after the index of the style it reads. A ToRGB shares its style with the next block's conv0."""
+        last = 2 * self.resolution.bit_length() - 5
+        return list(enumerate((*self.styled, self.torgb), start=last - len(self.styled)))
+
+    def modulate(self, styles: Tensor) -> tuple[Tensor, ...]:
+        """styles [n, num_styles, w_dim] -> the scales of its layers and of ToRGB one after the other, float32."""
+        with layers.full_precision(styles):
+            return tuple(scales for index, layer in self.readers for scales in layer.modulate(styles[:, index]))
+
+    def forward(self, state: tuple[Tensor, ...], scales: tuple[Tensor, ...], noise: Noise | None) -> tuple[Tensor, ...]:
+        """(features, picture) of half the size, or () at 4 px, and what `modulate` gave -> (features, picture)."""
+        if state:
+            images = state[0]
+        else:
+            constant = self.const.expand(scales[0].shape[0], -1, -1, -1)
+            images = constant.contiguous(memory_format=torch.channels_last)
+        for place, layer in enumerate(self.styled):
+            images = layer(images, *scales[2 * place : 2 * place + 2], None if noise is None else noise[place])
+        picture = self.torgb(images, scales[-1])
+        return images, resample.upsample(state[1]) + picture if state else picture
 
 
 class Synthesis(nn.Module):
@@ -197,28 +216,14 @@ class Synthesis(nn.Module):
     def blocks(self) -> list[SynthesisBlock]:
         return [cast(SynthesisBlock, self.get_submodule(f"b{resolution}")) for resolution in self.resolutions]
 
-    def readers(self) -> Iterator[tuple[int, ModulatedLayer | ToRGB]]:
-        """Every layer that reads a style, after that style's index. A ToRGB shares its style with the next conv0."""
-        index = 0
-        for block in self.blocks:
-            for layer in block.styled:
-                yield index, layer
-                index += 1
-            yield index, block.torgb
-
     def forward(self, styles: Tensor, noise: Noise | None) -> Tensor:
         """styles [n, num_styles, w_dim] -> pictures [n, channels, r, r], float32."""
-        with layers.full_precision(styles):
-            modulations = iter([layer.modulate(styles[:, index]) for index, layer in self.readers()])
-        noises = iter(noise) if noise is not None else None
-        images = self.blocks[0].const.expand(styles.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
-        picture: Tensor | None = None
+        state: tuple[Tensor, ...] = ()
+        rest = None if noise is None else iter(noise)
         for block in self.blocks:
-            for layer in block.styled:
-                images = layer(images, next(modulations), next(noises) if noises is not None else None)
-            rgb = block.torgb(images, next(modulations))
-            picture = rgb if picture is None else resample.upsample(picture) + rgb
-        return cast(Tensor, picture)
+            taken = None if rest is None else tuple(itertools.islice(rest, len(block.styled)))
+            state = block(state, block.modulate(styles), taken)
+        return state[-1]
 
 
 class Generator(nn.Module):
@@ -257,6 +262,24 @@ class Generator(nn.Module):
         """Latents straight to pictures."""
         return self.synthesize(self.map(z, label), noise)
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """One for each resolution."""
+        return tuple(
+            Stage(resolution=block.resolution, styles=block.readers[-1][0] + 1, noises=len(block.styled))
+            for block in self.synthesis.blocks
+        )
+
+    def modulate(self, stage: int, styles: Tensor) -> tuple[Tensor, ...]:
+        """What the styles [n, num_styles, w_dim] mean to a stage, float32."""
+        return self.synthesis.blocks[stage].modulate(styles)
+
+    def run_stage(
+        self, stage: int, state: tuple[Tensor, ...], scales: tuple[Tensor, ...], noise: Noise | None
+    ) -> tuple[Tensor, ...]:
+        """One stage: (features, picture) of the one before, () at first -> (features, picture)."""
+        return cast(tuple[Tensor, ...], self.synthesis.blocks[stage](state, scales, noise))
+
     def constant_noise(self) -> Noise:
         """The noise that the model was trained with or given, [1, 1, r, r] each."""
         return tuple(layer.noise_const[None, None] for block in self.synthesis.blocks for layer in block.styled)
@@ -269,8 +292,8 @@ class Generator(nn.Module):
         prepared = copy.deepcopy(self).eval().requires_grad_(False)
         first = prepared.synthesis.blocks[0]
         first.const = _constant(first.const.to(dtype))
-        for _, layer in prepared.synthesis.readers():
-            if isinstance(layer, ModulatedLayer):
+        for block in prepared.synthesis.blocks:
+            for layer in block.styled:
                 layer.fold(dtype)
         return prepared
 
@@ -282,7 +305,7 @@ class Generator(nn.Module):
     def style_matrices(self) -> tuple[Tensor, ...]:
         """For each style index the affine weights [out, w_dim] that read it: one convolution, and a ToRGB if any."""
         found: list[list[Tensor]] = [[] for _ in range(self.num_styles)]
-        for index, layer in self.synthesis.readers():
+        for index, layer in (reader for block in self.synthesis.blocks for reader in block.readers):
             found[index].append(layer.affine.weight)
         return tuple(torch.cat(weights).detach() for weights in found)
 
@@ -317,19 +340,24 @@ class Convolution(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions and a skip that halve the size."""
+    """Two convolutions that halve the size, and beside them, if it is residual, a skip."""
 
     def __init__(self, settings: StyleGAN2Settings, resolution: int) -> None:
         super().__init__()
         inputs, outputs = settings.channels_at(resolution), settings.channels_at(resolution // 2)
         clamp = settings.conv_clamp
-        if resolution == settings.resolution:
+        self.residual = settings.discriminator_architecture == "resnet"
+        gain = math.sqrt(0.5) if self.residual else 1.0
+        if resolution == settings.resolution or settings.discriminator_architecture == "skip":
             self.fromrgb = Convolution(settings.channels, inputs, 1, clamp=clamp)
         self.conv0 = Convolution(inputs, inputs, 3, clamp=clamp)
-        self.conv1 = Convolution(inputs, outputs, 3, down=True, gain=math.sqrt(0.5), clamp=clamp)
-        self.skip = Convolution(inputs, outputs, 1, down=True, bias=False, gain=math.sqrt(0.5))
+        self.conv1 = Convolution(inputs, outputs, 3, down=True, gain=gain, clamp=clamp)
+        if self.residual:
+            self.skip = Convolution(inputs, outputs, 1, down=True, bias=False, gain=gain)
 
     def forward(self, images: Tensor) -> Tensor:
+        if not self.residual:
+            return cast(Tensor, self.conv1(self.conv0(images)))
         return cast(Tensor, self.skip(images).add_(self.conv1(self.conv0(images))))
 
 
@@ -340,7 +368,7 @@ class Epilogue(nn.Module):
         super().__init__()
         width = settings.channels_at(4)
         self.group_size = settings.mbstd_group_size
-        if settings.resolution == 4:
+        if settings.resolution == 4 or settings.discriminator_architecture == "skip":
             self.fromrgb = Convolution(settings.channels, width, 1, clamp=settings.conv_clamp)
         self.conv = Convolution(width + 1, width, 3, clamp=settings.conv_clamp)
         self.fc = Linear(width * 16, width, gain=layers.GAIN)
@@ -353,7 +381,10 @@ class Epilogue(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """The residual StyleGAN2 discriminator, conditional by projection (Miyato & Koyama 2018)."""
+    """The StyleGAN2 discriminator, conditional by projection (Miyato & Koyama 2018).
+
+    Residual as a rule; its authors also trained it plain ("orig"), and with the picture read anew at every size ("skip").
+    """
 
     def __init__(self, settings: StyleGAN2Settings) -> None:
         super().__init__()
@@ -370,13 +401,19 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
         """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 1], float32."""
-        top = self.get_submodule(f"b{self.settings.resolution}")
-        features = cast(nn.Module, top.fromrgb)(images.contiguous(memory_format=torch.channels_last))
+        images = images.contiguous(memory_format=torch.channels_last)
+        features = self._from_rgb(self.settings.resolution, images)
         for resolution in self.resolutions:
             features = self.get_submodule(f"b{resolution}")(features)
+            if self.settings.discriminator_architecture == "skip":
+                images = resample.downsample(images)
+                features = features + self._from_rgb(resolution // 2, images)
         logits = self.b4(features)
         if not self.settings.classes:
             return cast(Tensor, logits)
         with layers.full_precision(images):
             classes = self.mapping(logits[:, :0], label)
         return cast(Tensor, (logits * classes).sum(dim=1, keepdim=True) / math.sqrt(classes.shape[1]))
+
+    def _from_rgb(self, resolution: int, images: Tensor) -> Tensor:
+        return cast(Tensor, cast(nn.Module, self.get_submodule(f"b{resolution}").fromrgb)(images))

@@ -77,6 +77,8 @@ class Point(Checked):
     Attributes:
         label: index of the class; None prefers none.
         noise_seed: None is the model's constant noise, NO_NOISE (-1) none at all, any other number draws it.
+        translate_x, translate_y, rotate: where the picture lies, turned first; for models that can move their pictures,
+            ignored by others. Those of the shares of a blend are added to its own, by weight.
         blend: up to 8 plain points with weights that sum to 1 (they are divided by their sum).
         space: where the blend happens, "z" or "w".
     """
@@ -88,6 +90,15 @@ class Point(Checked):
     truncation: float = option(1.0, help="Lower is more typical, higher more daring.", low=-1, high=2, step=0.05)
     noise_seed: int | None = option(
         None, help="Seed of the fine grain; none: the model's own, -1: no grain.", low=NO_NOISE, high=LARGEST_SEED
+    )
+    translate_x: float = option(
+        0.0, help="Move the picture to the right.", label="Move across", low=-2, high=2, step=0.01, unit="widths"
+    )
+    translate_y: float = option(
+        0.0, help="Move the picture up.", label="Move up", low=-2, high=2, step=0.01, unit="widths"
+    )
+    rotate: float = option(
+        0.0, help="Turn the picture clockwise about its middle.", label="Turn", low=-360, high=360, step=1, unit="°"
     )
     blend: tuple[Share, ...] = ()
     space: str = option("w", help="Where points are blended: before or after the mapping.", choices=("z", "w"))

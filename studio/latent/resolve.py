@@ -6,6 +6,7 @@ is a weighted sum of these rows and of directions; a plan holds the weights.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from studio.errors import BadInput
-from studio.families.base import Generator, Noise
+from studio.families.base import Generator, Movable, Noise
 from studio.latent.directions import Direction, device_of
 from studio.latent.mix import blend_latents
 from studio.latent.point import NO_NOISE, Edit, Mix, Point
@@ -61,6 +62,7 @@ def resolve_many(
 ) -> Tensor:
     """The styles [len(points), num_styles, style_dim] of points, on the generator's device, float32.
 
+    If the generator can move its pictures and a point asks for that, they are what its `placed` makes of the styles.
     Layers beyond the model's are moved to its last one, so a point of one model can be tried on another.
 
     Raises:
@@ -69,7 +71,26 @@ def resolve_many(
     latents: list[_Latent] = []
     plans = [_plan(point, generator, latents) for point in points]
     rows = _map(latents, generator)
-    return torch.stack([_styles(plan, rows, directions or {}) for plan in plans])
+    styles = torch.stack([_styles(plan, rows, directions or {}) for plan in plans])
+    if isinstance(generator, Movable) and any(any(_moves(point)) for point in points):
+        return generator.placed(styles, torch.stack([placement(point) for point in points]))
+    return styles
+
+
+def placement(point: Point) -> Tensor:
+    """Where a point's picture lies, as the [3, 3] that `Movable.placed` takes: it looks where each pixel came from.
+
+    A pixel at q comes to p = R q + t, so what is at p came from q = R⁻¹ (p - t); y points downwards.
+    """
+    across, up, degrees = _moves(point)
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return torch.tensor(
+        [
+            [cosine, sine, -cosine * across + sine * up],
+            [-sine, cosine, sine * across + cosine * up],
+            [0.0, 0.0, 1.0],
+        ]
+    )
 
 
 def resolve_noise(point: Point, generator: Generator) -> Noise | None:
@@ -103,6 +124,14 @@ def _plan(point: Point, generator: Generator, latents: list[_Latent], base: int 
         plan.replace(layers, _append(_mixed(point.mix, point, generator), latents))
     plan.edits += [(edit.amount, edit) for edit in point.edits]
     return plan
+
+
+def _moves(point: Point) -> tuple[float, float, float]:
+    """How far to the right and up, and how many degrees clockwise, with the shares of a blend."""
+    moves = [(1.0, (point.translate_x, point.translate_y, point.rotate))]
+    moves += [(weight, _moves(part)) for weight, part in _parts(point)] if point.blend else []
+    across, up, turned = (sum(weight * move[place] for weight, move in moves) for place in range(3))
+    return across, up, turned
 
 
 def _append(latent: _Latent, latents: list[_Latent]) -> int:

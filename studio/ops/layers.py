@@ -90,8 +90,11 @@ def finish(images: Tensor, scales: Tensor, bias: Tensor, noise: Tensor | None, c
 def to_rgb(images: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
     """1x1 convolution of [n, i, h, w] with weight [c, i, 1, 1] scaled by styles [n, i], as a matrix product.
 
-    The few output channels make weights of their own for each picture cheaper than scaled copies of the features.
+    The few output channels make weights of their own for each picture cheaper than scaled copies of the features,
+    but for compilers, which scale on the way.
     """
+    if torch.jit.is_tracing():  # type: ignore[no-untyped-call,attr-defined]
+        return F.conv2d(scale_channels(images, styles), weight)
     height, width = images.shape[2:]
     scaled = weight[:, :, 0, 0] * styles[:, None]
     pixels = images.permute(0, 2, 3, 1).flatten(1, 2)

@@ -3,7 +3,7 @@
 The page keeps a few wishes on their way. Each waits for its turn; one that finds a newer behind it when its turn comes is
 dropped. A wish that cannot be drawn answers with a sentence and never harms the next.
 
-A frame is 12 bytes of header (stamp u32, kind u8, zero u8, width u16, height u16, zero u16, little endian) and the picture:
+A frame is 12 bytes of header (stamp u32, kind u8, draft u8, width u16, height u16, zero u16, little endian) and the picture:
 small ones as raw RGBA, which costs nothing and loses nothing, larger ones as JPEG, or WebP where they are transparent.
 """
 
@@ -42,6 +42,8 @@ class Canvas:
     async def wish(self, message: dict[str, Any]) -> bytes | None:
         """The frame for {"stamp", "scene"} or {"stamp", "time"}; None if a newer wish came meanwhile.
 
+        With "moving" it may be a draft of half the size, if the model is slow: the hand will send another when it rests.
+
         Raises StudioError for a wish that cannot be drawn."""
         stamp = message.get("stamp")
         if not isinstance(stamp, int) or not 0 <= stamp < 1 << 32:
@@ -51,7 +53,8 @@ class Canvas:
             if stamp < self._newest:
                 return None
             scene = self._scene(message)
-            return await asyncio.wrap_future(self._engine.submit(self._draw, stamp, scene))
+            draft = message.get("moving") is True
+            return await asyncio.wrap_future(self._engine.submit(self._draw, stamp, scene, draft))
 
     def _scene(self, message: dict[str, Any]) -> Scene:
         return self.scene_at(float(message["time"])) if "time" in message else from_json(Scene, message.get("scene"))
@@ -63,11 +66,13 @@ class Canvas:
         model, timeline = self._timeline
         return Scene(model=model, point=timeline.at(seconds))
 
-    def _draw(self, stamp: int, scene: Scene) -> bytes:
-        return encode_frame(stamp, self._engine.frame(scene))
+    def _draw(self, stamp: int, scene: Scene, draft: bool) -> bytes:
+        picture = self._engine.frame(scene, draft=draft)
+        is_draft = draft and picture.shape[0] < self._engine.card(scene.model).resolution
+        return encode_frame(stamp, picture, draft=is_draft)
 
 
-def encode_frame(stamp: int, picture: np.ndarray) -> bytes:
+def encode_frame(stamp: int, picture: np.ndarray, *, draft: bool = False) -> bytes:
     """Header and picture of a uint8 [h, w, c] array with 1, 3 or 4 channels."""
     from studio.media import stills
 
@@ -78,4 +83,4 @@ def encode_frame(stamp: int, picture: np.ndarray) -> bytes:
         kind, data = _WEBP, stills.to_webp(picture, quality=85)
     else:
         kind, data = _JPEG, stills.to_jpeg(picture, quality=88)
-    return struct.pack("<IBBHHH", stamp, kind, 0, width, height, 0) + data
+    return struct.pack("<IBBHHH", stamp, kind, draft, width, height, 0) + data

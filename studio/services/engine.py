@@ -12,9 +12,10 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -27,26 +28,33 @@ from studio.weights.card import WEIGHTS_FILE
 if TYPE_CHECKING:
     import numpy as np
 
-    from studio.families.base import Generator, Noise
+    from studio.families.base import Generator, Noise, Staged
     from studio.latent.directions import Direction
+    from studio.synthesis.synthesizer import Synthesizer
     from studio.weights.card import ModelCard
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MEMORY_BYTES = 2 << 30
+_SHEET_BATCH = 8
+_REST_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 0.25
+_FORMS = 3
+"""About how many times a model's size its forms take: exact, prepared and compiled."""
 _ONE_THREAD_PX = 64
 """Up to this size waking a second thread costs more than it brings."""
 
 
 @dataclass
 class Player:
-    """One loaded model: the exact float32 network, its quick form, and what was found in its latent space."""
+    """One loaded model: the exact float32 network, its prepared form, what draws quickest, and what was found in its space."""
 
     card: ModelCard
     exact: Generator
-    quick: Generator
+    plain: Staged
+    quick: Synthesizer
     size_bytes: int
+    hastened: bool = False
     directions: dict[str, Direction] | None = None
     noise: tuple[int | None, Noise | None] | None = None
 
@@ -71,9 +79,12 @@ class Engine:
         self._find = find
         self._cache = cache
         self._gate = ThreadPoolExecutor(1, thread_name_prefix="synthesis")
+        self._workshop = ThreadPoolExecutor(1, thread_name_prefix="preparing")
         self._players: OrderedDict[str, Player] = OrderedDict()
         self._stage = "Starting"
         self._ready = threading.Event()
+        self._closed = threading.Event()
+        self._wished = 0.0
 
     # ── the gate ──
 
@@ -103,13 +114,38 @@ class Engine:
 
     def close(self) -> None:
         """Drop what waits and let the thread end."""
+        self._closed.set()
+        self._workshop.shutdown(wait=False, cancel_futures=True)
         self._gate.shutdown(wait=False, cancel_futures=True)
+
+    def sheet(self, model_id: str, points: Sequence[Point], size_px: int) -> bytes:
+        """Small pictures of many points of one model, `size_px` wide, side by side in one PNG.
+
+        For any thread but the gate's: few at a time pass through the gate, and slowly while a hand is moving."""
+        from studio.media.sheets import grid
+        from studio.media.stills import enlarge, to_png
+
+        card = self.submit(self.card, model_id).result()
+        step = _SHEET_BATCH if card.resolution <= _ONE_THREAD_PX else 1
+        pictures: list[np.ndarray] = []
+        for start in range(0, len(points), step):
+            self._let_the_hand_pass()
+            some = self.submit(self.frames, model_id, points[start : start + step]).result()
+            pictures += [enlarge(picture, size_px) for picture in some]
+        return to_png(grid(pictures, columns=len(pictures), gap=0), None)
+
+    def _let_the_hand_pass(self) -> None:
+        """Wait until no wish has come for a moment, but not for long."""
+        end = time.monotonic() + _LONGEST_WAIT_SECONDS
+        while time.monotonic() < min(end, self._wished + _REST_SECONDS):
+            time.sleep(0.01)
 
     # ── pictures; each of these computes in the caller's thread, which must be the gate's ──
 
-    def frame(self, scene: Scene) -> np.ndarray:
-        """The quick picture of a scene, uint8 [h, w, c]: for play."""
-        return self._draw(scene.model, (scene.point,), exact=False)[0, ...]
+    def frame(self, scene: Scene, *, draft: bool = False) -> np.ndarray:
+        """The quick picture of a scene, uint8 [h, w, c]: for play. A `draft` of a slow model has half the size."""
+        self._wished = time.monotonic()
+        return self._draw(scene.model, (scene.point,), exact=False, draft=draft)[0, ...]
 
     def still(self, scene: Scene) -> np.ndarray:
         """The exact picture of a scene, uint8 [h, w, c], float32 at batch 1: for keeping."""
@@ -119,7 +155,7 @@ class Engine:
         """Quick pictures of many points of one model in one batch, uint8 [n, h, w, c]."""
         return self._draw(model_id, points, exact=False)
 
-    def _draw(self, model_id: str, points: Sequence[Point], *, exact: bool) -> np.ndarray:
+    def _draw(self, model_id: str, points: Sequence[Point], *, exact: bool, draft: bool = False) -> np.ndarray:
         import torch
 
         from studio.latent.resolve import resolve_many
@@ -131,16 +167,13 @@ class Engine:
         with torch.inference_mode():
             styles = resolve_many(points, player.exact, directions)
             noise = player.noise_of(points[0])
-            pictures = (player.exact if exact else player.quick).synthesize(styles, noise)
-            return to_uint8(pictures).numpy()
-
-    def sheet(self, model_id: str, points: Sequence[Point], size_px: int) -> bytes:
-        """Small pictures of many points of one model, `size_px` wide, side by side in one PNG."""
-        from studio.media.sheets import grid
-        from studio.media.stills import enlarge, to_png
-
-        pictures = [enlarge(picture, size_px) for picture in self.frames(model_id, points)]
-        return to_png(grid(pictures, columns=len(pictures), gap=0), None)
+            if exact:
+                return to_uint8(player.exact.synthesize(styles, noise)).numpy()
+            pictures = to_uint8(player.quick.draw(styles, noise, draft=draft)).numpy()
+        if not player.hastened:
+            player.hastened = True
+            self._workshop.submit(self._hasten, model_id, player).add_done_callback(_log_failure)
+        return pictures
 
     # ── models ──
 
@@ -157,27 +190,64 @@ class Engine:
         return self.player(model_id).card
 
     def describe(self, model_id: str) -> dict[str, Any]:
-        """What can be done with a model: its card, how many styles, whether it takes noise."""
+        """What can be done with a model: its card, how many styles, whether it takes noise or moves its pictures."""
         player = self.player(model_id)
         return {
             "id": model_id,
             "card": to_json(player.card),
             "num_styles": player.exact.num_styles,
             "has_noise": bool(player.exact.noise_sizes),
+            "movable": getattr(player.exact, "movable", False),
         }
 
     def _load(self, model_id: str) -> Player:
         import torch
 
         from studio.ops.precision import quick_dtype
+        from studio.synthesis.backend import prepared
+        from studio.synthesis.synthesizer import Synthesizer
         from studio.weights.store import load_generator
 
         with torch.inference_mode():
             network, card = load_generator(self._find(model_id))
             exact = cast("Generator", network)
-            quick = exact.prepared(quick_dtype())
+            plain = prepared(exact, quick_dtype())
         size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
-        return Player(card=card, exact=exact, quick=quick, size_bytes=2 * size)
+        return Player(
+            card=card,
+            exact=exact,
+            plain=plain,
+            quick=Synthesizer(exact, plain, self._workshop.submit),
+            size_bytes=_FORMS * size,
+        )
+
+    def _hasten(self, model_id: str, player: Player) -> None:
+        """Make a player's fast form, in the workshop's thread; not for models that were only passed by."""
+        from studio.synthesis.backends import Measurements, fastest
+
+        if next(reversed(self._players), None) != model_id:
+            player.hastened = False
+            return
+        measurements = Measurements(self._cache / "measurements.json")
+        known = measurements.of(player.card.sha256)
+        kept = (self._cache / "prepared", player.card.sha256[:32]) if _is_lasting(model_id) else None
+        backend = fastest(player.exact, player.plain, kept=kept)
+        if backend is None or (known and min(known, key=lambda name: known[name]) == "eager"):
+            return
+        player.quick.use(backend)
+        if not known and not self._closed.is_set():
+            seconds = self.submit(self._measure, player).result()
+            measurements.remember(player.card.sha256, seconds)
+
+    def settle(self) -> None:
+        """Wait until every fast form that was begun is ready: for measuring."""
+        self._workshop.submit(lambda: None).result()
+
+    def _measure(self, player: Player) -> dict[str, float]:
+        import torch
+
+        with torch.inference_mode():
+            return player.quick.measure()
 
     def _make_room(self) -> None:
         while len(self._players) > 1 and sum(p.size_bytes for p in self._players.values()) > _MEMORY_BYTES:
@@ -208,7 +278,12 @@ def _keep_large_buffers() -> None:
             mallopt(parameter, size_bytes)
 
 
+def _is_lasting(model_id: str) -> bool:
+    """Whether it is a model of the shelf, and not a snapshot of a run that learns on."""
+    return "@" not in model_id
+
+
 def _log_failure(future: Future[Any]) -> None:
     error = None if future.cancelled() else future.exception()
-    if error is not None and not isinstance(error, StudioError):
+    if error is not None and not isinstance(error, StudioError | CancelledError):
         log.error("The synthesis thread failed", exc_info=error)

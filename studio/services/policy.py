@@ -11,6 +11,7 @@ ACTIONS = {
     "train": "Training is switched off on this public studio.",
     "upload": "Uploading pictures is switched off on this public studio.",
     "shelf": "The shelf of this public studio cannot be changed by visitors.",
+    "import": "Visitors of this public studio cannot bring models.",
 }
 _HINT = "Start your own with `python -m studio`, or ask its owner to set STUDIO_VISITORS_TRAIN=1."
 
@@ -24,6 +25,7 @@ class Policy:
         visitors_train: strangers may upload pictures and train.
         upload_files: most files of one upload.
         upload_bytes: most bytes of one upload.
+        import_bytes: most bytes of one model that is brought to the shelf.
         queue_size: most requests that wait.
     """
 
@@ -31,6 +33,7 @@ class Policy:
     visitors_train: bool = False
     upload_files: int = 50_000
     upload_bytes: int = 4 << 30
+    import_bytes: int = 8 << 30
     queue_size: int = 64
 
     @classmethod
@@ -45,8 +48,8 @@ class Policy:
         )
 
     def allows(self, action: str) -> bool:
-        """Whether a visitor may do `action`, one of ACTIONS. Changing the shelf is the owner's alone."""
-        return not self.public or (self.visitors_train and action != "shelf")
+        """Whether a visitor may do `action`, one of ACTIONS. What stands on the shelf is the owner's alone to change."""
+        return not self.public or (self.visitors_train and action not in {"shelf", "import"})
 
     def require(self, action: str) -> None:
         """Raise Forbidden, with the sentence for `action`, unless the owner allows it."""

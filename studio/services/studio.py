@@ -14,6 +14,7 @@ from studio.services.datasets import Datasets, UploadLimits
 from studio.services.engine import Engine
 from studio.services.exports import Exports
 from studio.services.gallery import Gallery, SavedPicture
+from studio.services.imports import Imports
 from studio.services.jobs import Jobs
 from studio.services.policy import Policy
 from studio.services.runs import Runs
@@ -40,6 +41,7 @@ class Studio:
         self.desk = TrainingDesk(self.shelf, self.datasets, self.runs, self.jobs)
         self.gallery = Gallery(home)
         self.exports = Exports(home, self.engine, self.jobs)
+        self.imports = Imports(home, self.shelf, self.engine, self.jobs, policy.import_bytes)
         self.sessions = Sessions(policy)
         self._canvases: OrderedDict[str, Canvas] = OrderedDict()
 
@@ -48,6 +50,7 @@ class Studio:
         self.engine.warm()
         self.datasets.sweep_uploads()
         self.exports.sweep()
+        self.imports.sweep()
         self.runs.recover()
 
     def close(self) -> None:

@@ -130,8 +130,6 @@ class TrainingDesk:
         from studio.training.plan import plan
 
         card = self._shelf_card(order.base) if order.base else None
-        if card is not None:
-            require_fit(info, card)
         return plan(order.minutes, info, card, family=order.family)
 
     def _config(self, order: Order, info: DatasetInfo) -> TrainConfig:
@@ -185,22 +183,3 @@ def fitted(settings: PrepareSettings, card: ModelCard) -> PrepareSettings:
         colour=_COLOURS[card.channels],
         classes_from_folders=bool(card.classes),
     )
-
-
-def require_fit(info: DatasetInfo, card: ModelCard) -> None:
-    """Raise BadInput, with the sentence that says why, if a model cannot go on with these pictures."""
-    if info.resolution != card.resolution:
-        raise BadInput(
-            f"{card.title} makes pictures of {card.resolution} px, and these are {info.resolution} px.",
-            "Start from another model, or prepare the pictures again at its size.",
-        )
-    if info.channels != card.channels:
-        raise BadInput(
-            f"{card.title} has other colours than these pictures.",
-            "Prepare them in its colours, or start from another model.",
-        )
-    if card.classes and len(card.classes) != len(info.labels):
-        raise BadInput(
-            f"{card.title} has {len(card.classes)} classes, and these pictures have {len(info.labels) or 'none'}.",
-            "Give it a sub-folder for each class, or start from another model.",
-        )

@@ -39,7 +39,9 @@ class TrainConfig(Checked):
     """
 
     title: str = option("Untitled", help="The name of the run, and of the model that it makes.")
-    family: str = option("stylegan2", help="The architecture that is trained.", choices=("stylegan2", "dcgan", "mlp"))
+    family: str = option(
+        "stylegan2", help="The architecture that is trained.", choices=("stylegan2", "stylegan3", "dcgan", "mlp")
+    )
     settings: dict[str, Any] = field(default_factory=dict)
     dataset: str = option("", help="The folder of prepared pictures that the model learns from.")
     base_model: str = option("", help="The folder of the model to start from; empty starts from nothing.")

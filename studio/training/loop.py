@@ -20,6 +20,7 @@ from torch import nn
 
 from studio import paths
 from studio.data.dataset import Dataset, open_dataset
+from studio.data.info import DatasetInfo
 from studio.errors import BadInput, NoSpace, NotFound, StudioError
 from studio.families.base import Generator, settings_from
 from studio.training import checkpoint, events, publish, sheet
@@ -92,7 +93,7 @@ def _open(
         count=len(dataset),
         beat=beat,
     )
-    state = _fresh(folder, config, device)
+    state = _fresh(folder, config, dataset.info, device)
     restored = checkpoint.restore(folder.checkpoints, state, config)
     due = Due(
         checkpoint=state.seconds + config.checkpoint_seconds,
@@ -109,11 +110,11 @@ def usual_threads(cores: int) -> int:
     return max(cores - 1, min(cores, 2))
 
 
-def _fresh(folder: RunFolder, config: TrainConfig, device: torch.device) -> TrainState:
+def _fresh(folder: RunFolder, config: TrainConfig, info: DatasetInfo, device: torch.device) -> TrainState:
     """A state to fill. A run that has begun does not miss a base model that was deleted since."""
     base: tuple[nn.Module, nn.Module | None] | None = None
     try:
-        base = publish.load_base(config)
+        base = publish.load_base(config, info)
     except NotFound:
         if not checkpoint.found(folder.checkpoints):
             raise
@@ -312,7 +313,7 @@ def _reload(sitting: Sitting) -> None:
     del sitting.state
     if sitting.bench.device.type == "cuda":
         torch.cuda.empty_cache()
-    sitting.state = _fresh(sitting.folder, config, sitting.bench.device)
+    sitting.state = _fresh(sitting.folder, config, sitting.dataset.info, sitting.bench.device)
     checkpoint.restore(sitting.folder.checkpoints, sitting.state, config)
     sitting.state.seconds = seconds
     sitting.rate_images = sitting.state.images

@@ -14,6 +14,7 @@ from typing import Any
 
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
+from studio.training.base_model import require_fit
 from studio.training.config import TrainConfig
 from studio.weights.card import ModelCard
 
@@ -74,7 +75,9 @@ def plan(
     quick = _this_has_bfloat16() if has_bfloat16 is None else has_bfloat16
     speed = speed_of(device, cores or os.cpu_count() or 1, quick)
     family = base.family if base else family
-    settings = _settings_of_base(info, base) if base else _settings(family, minutes, info, speed)
+    if base is not None:
+        require_fit(base, info)
+    settings = dict(base.settings) if base else _settings(family, minutes, info, speed)
     rate = speed.images_per_second(settings["resolution"], _width_of(settings))
     kimg = rate * minutes * 60 / 1000
     given = _schedule(minutes, kimg, info, settings, base, device) | _manners(family)
@@ -150,24 +153,6 @@ def _sizes(resolution: int) -> Iterator[int]:
         size //= 2
 
 
-def _settings_of_base(info: DatasetInfo, base: ModelCard) -> dict[str, Any]:
-    if info.resolution % base.resolution or info.resolution < base.resolution:
-        raise BadInput(
-            f"{base.title} makes pictures of {base.resolution} px, and these have {info.resolution} px.",
-            "Prepare the pictures at the size of the model.",
-        )
-    if info.channels != base.channels:
-        raise BadInput(
-            f"{base.title} has other colours than these pictures.", "Prepare them in the colours of the model."
-        )
-    if base.classes and len(base.classes) != len(info.labels):
-        raise BadInput(
-            f"{base.title} has {len(base.classes)} classes, and these pictures {len(info.labels)}.",
-            "Prepare the pictures with as many class folders, or start from nothing.",
-        )
-    return dict(base.settings)
-
-
 def _width_of(settings: dict[str, Any]) -> int:
     """The channels at full size of a StyleGAN2, or what comes near in other families."""
     if "channel_base" in settings:
@@ -198,9 +183,13 @@ def _schedule(
 
 
 def _manners(family: str) -> dict[str, Any]:
-    """What other families than StyleGAN2 need: DCGAN's Adam, no path length, and no second slopes for their norms."""
+    """What other families than StyleGAN2 need: DCGAN's Adam, no path length, and no second slopes for their norms.
+
+    StyleGAN3 is trained by its authors as StyleGAN2 is, less path length and style mixing."""
     if family == "stylegan2":
         return {}
+    if family == "stylegan3":
+        return {"path_length_weight": 0.0, "style_mixing": 0.0}
     return {
         "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
         "g_learning_rate": 0.0002, "d_learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999, "freeze_d_layers": 0,

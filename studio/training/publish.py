@@ -9,53 +9,31 @@ from typing import cast
 from torch import nn
 
 from studio.data.info import DatasetInfo
-from studio.errors import BadInput, StudioError
+from studio.errors import StudioError
 from studio.families.base import Generator, settings_from
 from studio.options import to_json
 from studio.paths import safe_name
 from studio.training import sheet
+from studio.training.base_model import require_fit
 from studio.training.config import TrainConfig
 from studio.training.state import TrainState
 from studio.weights.card import ModelCard
 from studio.weights.store import load_card, load_discriminator, load_generator, save_model
 
 
-def load_base(config: TrainConfig) -> tuple[nn.Module, nn.Module | None] | None:
+def load_base(config: TrainConfig, info: DatasetInfo) -> tuple[nn.Module, nn.Module | None] | None:
     """The generator and, if there is one, the discriminator that the run starts from.
 
     Raises:
-        BadInput: the base is of another architecture, size or colour than the run.
+        BadInput: the base does not fit the run or its pictures.
         NotFound, Damaged: the base cannot be read.
     """
     if not config.base_model:
         return None
     folder = Path(config.base_model)
     generator, card = load_generator(folder)
-    _check_base(config, card)
+    require_fit(card, info, config)
     return generator, load_discriminator(folder)
-
-
-def _check_base(config: TrainConfig, card: ModelCard) -> None:
-    if card.family != config.family:
-        raise BadInput(
-            f"{card.title} is a {card.family}, and this run trains a {config.family}.", "Choose the same architecture."
-        )
-    wanted, have = (to_json(settings_from(config.family, each)) for each in (config.settings, card.settings))
-    for key, word in (
-        ("resolution", "size in px"),
-        ("channels", "number of colour channels"),
-        ("classes", "number of classes"),
-    ):
-        if wanted[key] != have[key]:
-            raise BadInput(
-                f"{card.title} has another {word} ({have[key]}) than this run ({wanted[key]}).",
-                "Prepare the dataset to fit the model, or start from nothing.",
-            )
-    if wanted != have:
-        raise BadInput(
-            f"{card.title} is shaped differently inside from what this run trains.",
-            "Take over the settings of the model.",
-        )
 
 
 def save_snapshot(folder: Path, config: TrainConfig, info: DatasetInfo, state: TrainState) -> ModelCard:

@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -73,6 +74,50 @@ def add(studio: Studio) -> None:
     for function in drawn:
         expose(function, gr.File(visible=False))
     _add_training(studio)
+    _add_importing(studio)
+
+
+def _add_importing(studio: Studio) -> None:
+    """Those that bring models, for scripts on this machine."""
+
+    def import_model(
+        source: str,
+        title: str,
+        licence: str,
+        candidate: int | None,
+        choice: str,
+        revision: str,
+        files: list[str] | None,
+    ) -> dict[str, Any]:
+        """Bring a model onto the shelf: `source` is a path on this machine or `owner/name` on the Hub; or send `files`.
+
+        Answers what it is. It is kept, and "model" names it, once a `licence` is given ("unknown" if you do not know)
+        and, where there are several readings, a `candidate`."""
+        studio.policy.require("import")
+        import_id = _sent(studio, files) if files else ""
+        look = studio.imports.look_now(source or "", import_id=import_id, choice=choice or "", revision=revision or "")
+        several = len(look.candidates) > 1
+        if not licence or (candidate is None and several):
+            studio.imports.forget(look.id)
+            return {"model": "", **to_json(look)}
+        about = replace(look.about, title=title or look.about.title, licence=licence)
+        return {"model": studio.imports.keep_now(look.id, about, int(candidate or 0)), **to_json(look)}
+
+    expose(
+        import_model,
+        gr.JSON(visible=False),
+        files=gr.File(visible=False, file_count="multiple", type="filepath"),
+        candidate=gr.Number(visible=False, label="candidate", precision=0, value=None),
+    )
+
+
+def _sent(studio: Studio, files: list[str]) -> str:
+    import_id = studio.imports.begin()
+    for path in files:
+        with open(path, "rb") as file, studio.imports.receive(import_id, Path(path).name) as write:
+            while piece := file.read(1 << 20):
+                write(piece)
+    return import_id
 
 
 def _add_training(studio: Studio) -> None:

@@ -44,7 +44,7 @@ def _core(studio: Studio) -> None:
             token = studio.sessions.open(secret)
         except StudioError as error:
             return failure(error)
-        may = {action: studio.policy.allows(action) for action in ("train", "upload", "shelf")}
+        may = {action: studio.policy.allows(action) for action in ("train", "upload", "shelf", "import")}
         return {"result": {"token": token, "public": studio.policy.public, "may": may}}
 
     def call(request: list[Any]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def open_page(page: gr.Blocks, studio: Studio, **launch: Any) -> Any:
     assets = bundled("assets")
     return page.launch(
         theme=_theme(),
-        css_paths=[assets / "studio.css", assets / "train.css", assets / "vendor" / "uplot.css"],
+        css_paths=[assets / "studio.css", assets / "train.css", assets / "shelf.css", assets / "vendor" / "uplot.css"],
         head=(assets / "head.html").read_text(),
         favicon_path=assets / "favicon.png",
         app_kwargs={"routes": routes.routes(studio)},

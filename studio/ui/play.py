@@ -39,7 +39,7 @@ def thumbnails(studio: Studio, visitor: Visitor, model: str, points: list[Any], 
     """Small pictures of many points as one sheet in a row: {"sheet": data URL, "size": pixels of a tile}."""
     places = [from_json(Point, point) for point in points[:_MOST_THUMBNAILS]]
     size = max(16, min(int(size), 128))
-    sheet = studio.engine.submit(studio.engine.sheet, model, places, size).result()
+    sheet = studio.engine.sheet(model, places, size)
     return {"sheet": "data:image/png;base64," + base64.b64encode(sheet).decode(), "size": size}
 
 

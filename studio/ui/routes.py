@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -28,6 +28,7 @@ from studio.ui.calls import bug, failure
 PREFIX = "/gradio_api/studio"
 
 _MOST_RECIPE_BYTES = 64 << 20
+_PIECE_BYTES = 1 << 20
 _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 
@@ -38,6 +39,7 @@ def routes(studio: Studio) -> list[BaseRoute]:
         WebSocketRoute(f"{PREFIX}/live", _live(studio)),
         Route(f"{PREFIX}/file/{{kind}}/{{name:path}}", _file(studio)),
         Route(f"{PREFIX}/upload/{{upload_id}}", _guarded(studio, _upload), methods=["POST"]),
+        Route(f"{PREFIX}/import/{{import_id}}", _guarded(studio, _import_file), methods=["POST"]),
         Route(f"{PREFIX}/recipe", _guarded(studio, _recipe), methods=["POST"]),
     ]
 
@@ -132,6 +134,8 @@ def _find_file(studio: Studio, owner: str, kind: str, name: str) -> Path:
     first, _, rest = name.partition("/")
     if kind in {"preview", "sheet", "upload"}:
         studio.policy.require("train")
+    if kind == "import":
+        studio.policy.require("import")
     finders: dict[str, Callable[[], Path]] = {
         "model": lambda: studio.model_folder(first) / "preview.webp",
         "model-zip": lambda: studio.packed_model(first),
@@ -141,6 +145,7 @@ def _find_file(studio: Studio, owner: str, kind: str, name: str) -> Path:
         "preview": lambda: studio.runs.preview_file(first, rest),
         "sheet": lambda: studio.datasets.folder(first) / "sheet.webp",
         "upload": lambda: studio.datasets.sheet(first, rest or "sheet.webp"),
+        "import": lambda: studio.imports.sheet(first, int(rest) if rest.isdecimal() else -1),
     }
     if kind not in finders:
         raise NotFound("There is no such file.", "Reload the page.")
@@ -179,6 +184,32 @@ async def _upload(studio: Studio, owner: str, request: Request) -> dict[str, int
         for part in parts:
             await run_in_threadpool(studio.datasets.add, upload_id, part.filename or "unnamed", part.file)
     return {"received": len(parts)}
+
+
+async def _import_file(studio: Studio, owner: str, request: Request) -> dict[str, int]:
+    """One file of a model, as the body; the path that it had is the query's `path`. It goes to the disk as it comes."""
+    studio.policy.require("import")
+    path = request.query_params.get("path", "unnamed")
+    received, waiting = 0, bytearray()
+    try:
+        with studio.imports.receive(request.path_params["import_id"], path) as write:
+            async for chunk in request.stream():
+                waiting += chunk
+                received += len(chunk)
+                if len(waiting) >= _PIECE_BYTES:
+                    await run_in_threadpool(write, bytes(waiting))
+                    waiting.clear()
+            await run_in_threadpool(write, bytes(waiting))
+            _require_whole(request, received)
+    except ClientDisconnect:
+        raise BadInput("The upload was cut off.", "Drop the file again.") from None
+    return {"received": received}
+
+
+def _require_whole(request: Request, received: int) -> None:
+    promised = request.headers.get("content-length", "")
+    if promised.isdecimal() and int(promised) != received:
+        raise BadInput("The upload was cut off.", "Drop the file again.")
 
 
 async def _recipe(studio: Studio, owner: str, request: Request) -> dict[str, Any]:

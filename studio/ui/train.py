@@ -15,6 +15,7 @@ import gradio as gr
 
 from studio.data.prepare import PrepareSettings
 from studio.errors import BadInput, StudioError
+from studio.families import base as networks
 from studio.options import Option, from_json, options
 from studio.services.studio import Studio
 from studio.services.training_desk import Order, Upload
@@ -253,9 +254,13 @@ def _heading(text: str) -> None:
 
 
 def _bases(studio: Studio) -> list[tuple[str, str]]:
-    """What a run can start from, as (words, id)."""
-    good = [entry for entry in studio.shelf.list() if entry.card is not None and not entry.problem]
-    return [FROM_SCRATCH, *((f"{entry.title} · {entry.card.resolution} px", entry.id) for entry in good if entry.card)]
+    """What a run can start from, as (words, id): models of families that the studio can train."""
+    good = [(entry.id, entry.card) for entry in studio.shelf.list() if entry.card is not None and not entry.problem]
+    trained = {name for name, kind in networks.FAMILIES.items() if kind.trains}
+    return [
+        FROM_SCRATCH,
+        *((f"{card.title} · {card.resolution} px", name) for name, card in good if card.family in trained),
+    ]
 
 
 def _wire(studio: Studio, form: Form) -> None:

@@ -25,11 +25,12 @@ PREVIEW_FILE = "preview.webp"
 _HASHED_FILES = (WEIGHTS_FILE, DISCRIMINATOR_FILE, PREVIEW_FILE)
 _CONFIG_BYTES = 1_000_000
 _TEXT_CHARACTERS = 20_000
+_MOST_SOURCES = 12
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:$=^])")
 _HUB_LICENCES = frozenset(
     {"apache-2.0", "mit", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0"}
-    | {"cc-by-nc-sa-4.0", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "openrail", "unlicense"}
+    | {"cc-by-nc-sa-4.0", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "openrail", "unlicense", "unknown"}
 )
 
 
@@ -47,6 +48,8 @@ class ModelCard:
         files: the sha256 of each file in the folder that the model needs.
         kimg: thousands of real pictures that training has shown.
         origin: where it came from: trained here, shipped, or imported from which file.
+        source: of an imported model, what names its source: "file", "sha256", "format", the original "arguments" as
+            JSON, and of one from the Hugging Face Hub "hub" and "revision".
         command: the command that trains it again.
         created: date and time as ISO 8601 in UTC.
     """
@@ -68,11 +71,13 @@ class ModelCard:
     weaknesses: str = ""
     command: str = ""
     created: str = ""
+    source: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         safe_name(self.id)
         texts = (self.title, self.family, self.licence, self.author, self.trained_on, self.origin, self.summary)
-        if any(len(text) > _TEXT_CHARACTERS for text in (*texts, self.weaknesses, self.command, self.created)):
+        others = (self.weaknesses, self.command, self.created, *self.source, *self.source.values())
+        if any(len(text) > _TEXT_CHARACTERS for text in (*texts, *others)) or len(self.source) > _MOST_SOURCES:
             raise BadInput(
                 "The model's description is too long.", f"Keep each text below {_TEXT_CHARACTERS} characters."
             )
@@ -168,7 +173,9 @@ def _credit(card: ModelCard) -> str:
 
 def _how_it_was_made(card: ModelCard) -> str:
     command = f"    {_plain(card.command)}" if card.command else ""
-    return "\n\n".join(text for text in (escape(card.origin), command) if text)
+    named = (("File", "file"), ("Format", "format"), ("sha256", "sha256"), ("Hub", "hub"), ("Revision", "revision"))
+    source = "\n".join(f"- {word}: {escape(card.source[key])}" for word, key in named if card.source.get(key))
+    return "\n\n".join(text for text in (escape(card.origin), source, command) if text)
 
 
 def _plain(text: str) -> str:

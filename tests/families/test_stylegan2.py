@@ -1,12 +1,16 @@
+import dataclasses
+import functools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from studio.errors import BadInput
 from studio.families import stylegan2
+from studio.ops import resample
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = stylegan2.StyleGAN2Settings(resolution=16, z_dim=8, w_dim=12, mapping_layers=2, channel_base=128, channel_max=16)
@@ -80,7 +84,7 @@ def test_every_style_has_its_readers():
     assert generator.num_styles == 6 and generator.noise_sizes == (4, 8, 8, 16, 16)
     rows = [matrix.shape[0] for matrix in generator.style_matrices()]
     assert rows == [16, 16 + 16, 16, 16 + 16, 8, 8]
-    readers = list(generator.synthesis.readers())
+    readers = [reader for block in generator.synthesis.blocks for reader in block.readers]
     assert [index for index, _ in readers] == [0, 1, 1, 2, 3, 3, 4, 5]
     styles = generator.map(torch.randn(1, 8)).detach().clone().requires_grad_()
     generator.synthesize(styles).sum().backward()
@@ -121,6 +125,31 @@ def test_path_length_can_be_differentiated():
     (gradient,) = torch.autograd.grad((pictures * torch.randn_like(pictures)).sum(), styles, create_graph=True)
     gradient.square().sum().backward()
     assert generator.synthesis.b8.conv0.weight.grad.abs().sum() > 0
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("architecture", ["orig", "skip"])
+def test_critics_that_are_not_residual_read_pictures_in_their_way(architecture):
+    settings = dataclasses.replace(TINY, discriminator_architecture=architecture)
+    discriminator = stylegan2.Discriminator(settings).eval()
+    for tensor in discriminator.parameters():
+        tensor += torch.randn_like(tensor) * 0.1
+    pictures = torch.randn(4, 3, 16, 16)
+    features, smaller = plain_layer(pictures, discriminator.b16.fromrgb), pictures
+    for block, below in ((discriminator.b16, discriminator.b8), (discriminator.b8, discriminator.b4)):
+        features = plain_layer(features, block.conv0)
+        features = plain_layer(features, block.conv1, resample.convolve_down)
+        smaller = resample.downsample(smaller)
+        if architecture == "skip":
+            features = features + plain_layer(smaller, below.fromrgb)
+    assert torch.allclose(discriminator(pictures), discriminator.b4(features), atol=1e-5)
+
+
+def plain_layer(images, layer, convolve=None):
+    """An equalised convolution with leaky ReLU and its gain, one step after the other."""
+    weight = layer.weight / layer.weight[0].numel() ** 0.5
+    convolve = convolve or functools.partial(functional.conv2d, padding="same")
+    return functional.leaky_relu(convolve(images, weight, layer.bias), 0.2) * 2**0.5
 
 
 def test_limits_hold():

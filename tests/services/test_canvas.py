@@ -43,7 +43,7 @@ def test_a_wish_becomes_the_picture_of_its_scene(studio: Studio) -> None:
     assert (stamp, kind, width, height) == (5, 0, 16, 16)
     pixels = np.frombuffer(frame[12:], np.uint8).reshape(16, 16, 4)
     drawn = studio.engine.submit(studio.engine.frame, Scene(model="tiny", point=Point(seeds=(Seed(seed=3),)))).result()
-    assert (pixels[..., :3] == drawn).all() and (pixels[..., 3] == 255).all()
+    assert np.abs(pixels[..., :3].astype(int) - drawn).max() <= 3 and (pixels[..., 3] == 255).all()
 
 
 def test_of_many_wishes_only_the_newest_are_drawn() -> None:
@@ -51,7 +51,7 @@ def test_of_many_wishes_only_the_newest_are_drawn() -> None:
     free = threading.Event()
 
     class SlowEngine(Engine):
-        def frame(self, scene: Scene) -> np.ndarray:
+        def frame(self, scene: Scene, *, draft: bool = False) -> np.ndarray:
             drawn.append(scene.point.seeds[0].seed)
             free.wait(5)
             return np.zeros((2, 2, 3), np.uint8)

@@ -73,6 +73,13 @@ def test_calls_answer_errors_as_data(studio: Studio) -> None:
         ("thumbnails", {"model": "nothing", "points": [{}]}, "BadInput"),
         ("delete_model", {"id": "nothing"}, "NotFound"),
         ("favourite", {"id": "nothing", "on": True}, "NotFound"),
+        ("begin_import", {"path": "/no/such/file"}, "NotFound"),
+        ("begin_import", {"path": "relative.pkl"}, "NotFound"),
+        ("look_at_import", {"id": "import-nothing"}, "NotFound"),
+        ("look_at_import", {"id": "../../etc"}, "BadInput"),
+        ("look_at_hub", {"address": "not an address"}, "BadInput"),
+        ("keep_import", {"id": "import-nothing", "about": {"title": "x"}}, "NotFound"),
+        ("keep_import", {"id": "import-nothing", "about": {"wrong": "x"}}, "BadInput"),
     ):
         said = answer(studio, calls, token, name, arguments)
         assert said.get("kind") == kind, (name, said)
@@ -101,6 +108,13 @@ def test_on_a_public_host_visitors_play_but_change_nothing(tmp_path: Path) -> No
         ("datasets", {}),
         ("delete_model", {"id": "tiny"}),
         ("rename_model", {"id": "tiny", "title": "mine"}),
+        ("begin_import", {}),
+        ("begin_import", {"path": "/etc/passwd"}),
+        ("look_at_hub", {"address": "ana/leaves"}),
+        ("download_import", {"id": "any", "weights": []}),
+        ("look_at_import", {"id": "any"}),
+        ("keep_import", {"id": "any", "about": {}}),
+        ("forget_import", {"id": "any"}),
         ("stop_run", {"id": "any"}),
         ("delete_run", {"id": "any"}),
         ("changes", {"id": "any"}),
@@ -113,6 +127,59 @@ def test_on_a_public_host_visitors_play_but_change_nothing(tmp_path: Path) -> No
     assert [item["id"] for item in answer(public, calls, token, "gallery", {})["result"]] == [saved["id"]]
     with pytest.raises(Exception, match="secret"):
         public.sessions.open("short")
+    public.close()
+
+
+def test_models_tell_their_family_and_whether_it_trains(studio: Studio, tmp_path: Path) -> None:
+    make_model(tmp_path / "models" / "tiny")
+    calls = table(shelf.CALLS)
+    told = {model["id"]: model for model in answer(studio, calls, studio.sessions.open(SECRET), "models", {})["result"]}
+    assert (told["tiny"]["family_title"], told["tiny"]["trains"]) == ("StyleGAN2", True)
+
+
+def routes_of(studio: Studio):
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    from studio.ui import routes
+
+    return TestClient(Starlette(routes=routes.routes(studio))), studio.sessions.open(SECRET)
+
+
+def test_a_model_is_sent_in_pieces_and_only_by_who_has_the_page(studio: Studio) -> None:
+    client, token = routes_of(studio)
+    import_id = studio.imports.begin()
+    address = f"/gradio_api/studio/import/{import_id}?path=run/.config.json&token="
+    content = bytes(range(256)) * 9000
+    assert client.post(address + token, content=content).json() == {"result": {"received": len(content)}}
+    kept = studio.home.cache / "imports" / import_id / "files" / "run" / ".config.json"
+    assert kept.read_bytes() == content
+    assert client.post(address + "guessed", content=content).json()["kind"] == "Forbidden"
+    assert (
+        client.post(f"/gradio_api/studio/import/import-other?token={token}", content=b"").json()["kind"] == "NotFound"
+    )
+    assert client.get(f"/gradio_api/studio/file/import/{import_id}/0?token={token}").json()["kind"] == "NotFound"
+    assert client.get(f"/gradio_api/studio/file/import/{import_id}/x?token={token}").json()["kind"] == "NotFound"
+
+
+def test_an_upload_that_is_cut_off_leaves_nothing(studio: Studio) -> None:
+    client, token = routes_of(studio)
+    import_id = studio.imports.begin()
+    said = client.post(
+        f"/gradio_api/studio/import/{import_id}?path=a.pkl&token={token}",
+        content=iter([b"half"]),
+        headers={"Content-Length": "4000"},
+    ).json()
+    assert said["error"] == "The upload was cut off." and said["hint"]
+    assert not [path for path in (studio.home.cache / "imports").rglob("*") if path.is_file()]
+
+
+def test_visitors_of_a_public_host_send_no_models(tmp_path: Path) -> None:
+    public = Studio(Home(tmp_path), Policy(public=True, visitors_train=True))
+    client, token = routes_of(public)
+    import_id = public.imports.begin()
+    said = client.post(f"/gradio_api/studio/import/{import_id}?path=a.pkl&token={token}", content=b"x").json()
+    assert said["kind"] == "Forbidden" and "cannot bring models" in said["error"]
     public.close()
 
 

@@ -18,7 +18,8 @@ from studio.options import options, to_json
 from studio.paths import Home
 from studio.services.policy import Policy
 from studio.services.studio import Studio
-from studio.services.training_desk import Order, Upload, fitted, require_fit
+from studio.services.training_desk import Order, Upload, fitted
+from studio.training.base_model import require_fit
 from studio.training.config import TrainConfig
 from studio.ui import train
 from studio.ui.calls import Visitor, answer, table
@@ -199,14 +200,14 @@ def test_the_base_decides_size_colours_and_classes() -> None:
         fitted(PrepareSettings(), card(resolution=100))
 
 
-@pytest.mark.parametrize("changes", [{"resolution": 32}, {"channels": 1}, {"classes": ("a", "b", "c")}])
+@pytest.mark.parametrize("changes", [{"resolution": 48}, {"channels": 1}, {"classes": ("a", "b", "c")}])
 def test_a_base_that_does_not_fit_is_refused(studio: Studio, changes: dict[str, Any]) -> None:
     upload = uploaded(studio, [f"{n}.png" for n in range(6)])
     studio.datasets.scan(upload)
     info = studio.datasets.prepare(upload, PrepareSettings(resolution=64))
-    require_fit(info, card())
+    require_fit(card(), info)
     with pytest.raises(BadInput):
-        require_fit(info, card(**changes))
+        require_fit(card(**changes), info)
 
 
 # ── what the page's JavaScript asks for ──

@@ -1,0 +1,377 @@
+"""FastGAN (Liu et al. 2021, "Towards Faster and Stabilized GAN Training for High-fidelity Few-shot Image Synthesis").
+
+Gated convolutions from 4 px upwards; coarse features switch channels of fine ones on and off (skip-layer excitation).
+The variants of Projected GAN (Sauer et al. 2021) are settings: normalised latents, classes through the normalisation,
+other scales with two convolutions. Tensors carry the authors' names, less the head for small pictures; spectral
+normalisation is folded into the weights at import.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from studio.errors import BadInput
+from studio.families.base import NetworkSettings, Noise
+from studio.families.single import SingleLatent
+from studio.ops import layers, packed, seeds
+from studio.options import option
+
+CHANNELS = {4: 16.0, 8: 8.0, 16: 4.0, 32: 2.0, 64: 2.0, 128: 1.0, 256: 0.5, 512: 0.25, 1024: 0.125}
+"""Feature channels at each resolution, as a multiple of the width."""
+EXCITED_BY = {64: 4, 128: 8, 256: 16, 512: 32}
+"""The resolution whose features excite those of another one."""
+DOUBLED = {"paper": (8, 32, 128, 512), "all": tuple(CHANNELS)[1:], "none": ()}
+"""The resolutions that have two convolutions, by the setting `doubled`."""
+
+_CALIBRATION_PICTURES = 512
+_CALIBRATION_BATCH = 16
+_GATE_GAIN = 1.85
+
+
+@dataclass(frozen=True, kw_only=True)
+class FastGANSettings(NetworkSettings):
+    """The shape of a FastGAN; the defaults are those of its authors."""
+
+    resolution: int = option(256, help="Width and height of the pictures.", low=8, high=1024, unit="px")
+    z_dim: int = option(256, help="Width of the latent that seeds are turned into.", low=1, high=4096)
+    width: int = option(64, help="Feature maps at 128 px: more is richer and slower.", low=1, high=1024)
+    doubled: str = option(
+        "paper", help="Which scales have two convolutions instead of one.", choices=tuple(DOUBLED), advanced=True
+    )
+    projected: bool = option(False, help="Latents of equal length, as Projected GAN has them.", advanced=True)
+    tanh: bool = option(False, help="Whether a tanh keeps the colours in range.", advanced=True)
+    calibrated: bool = option(
+        False, help="Whether the normalisation was measured anew on the model's own pictures.", advanced=True
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resolution not in CHANNELS:
+            raise BadInput(f"A FastGAN cannot make pictures of {self.resolution} px.", "Choose 64, 128, 256, 512 …")
+
+    def channels_at(self, resolution: int) -> int:
+        """Feature channels at `resolution`."""
+        return max(1, int(CHANNELS[resolution] * self.width))
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """8, 16, … up to the picture's."""
+        return tuple(size for size in CHANNELS if 4 < size <= self.resolution)
+
+
+class Normalisation(nn.BatchNorm2d):
+    """Batch normalisation; it looks at no class."""
+
+    def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
+        return super().forward(images)
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """The scale [c] and the shift [c] that play amounts to."""
+        scale = self.weight * torch.rsqrt(cast(Tensor, self.running_var) + self.eps)
+        return scale, self.bias - cast(Tensor, self.running_mean) * scale
+
+
+class ClassNormalisation(nn.Module):
+    """Batch normalisation whose gain and shift come from the embedded class (de Vries et al. 2017)."""
+
+    stored_mean: Tensor
+    stored_var: Tensor
+    eps = 1e-5
+
+    def __init__(self, channels: int, class_dim: int) -> None:
+        super().__init__()
+        self.momentum = 0.1
+        self.gain = nn.Linear(class_dim, channels)
+        self.bias = nn.Linear(class_dim, channels)
+        self.register_buffer("stored_mean", torch.zeros(channels))
+        self.register_buffer("stored_var", torch.ones(channels))
+
+    def forward(self, images: Tensor, classes: Tensor) -> Tensor:
+        images = F.batch_norm(
+            images, self.stored_mean, self.stored_var, training=self.training, momentum=self.momentum, eps=self.eps
+        )
+        return self.modulate(images, classes)
+
+    def modulate(self, images: Tensor, classes: Tensor) -> Tensor:
+        """Scale and shift [n, c, h, w] as classes [n, class_dim] ask for."""
+        gain, bias = (self.gain(classes) + 1).to(images.dtype), self.bias(classes).to(images.dtype)
+        return torch.addcmul(bias[:, :, None, None], images, gain[:, :, None, None])
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """The scale [c] and the shift [c] that play amounts to before `modulate`."""
+        scale = torch.rsqrt(self.stored_var + self.eps)
+        return scale, -self.stored_mean * scale
+
+
+class Grain(nn.Module):
+    """Adds noise of a learned strength."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: Tensor, noise: Tensor | None) -> Tensor:
+        return images if noise is None else images + (self.weight * noise).to(images.dtype)
+
+
+class Step(NamedTuple):
+    """Convolution, noise and normalisation before one gate."""
+
+    convolution: nn.Conv2d
+    grain: Grain | None
+    normalisation: Normalisation | ClassNormalisation
+
+
+class UpBlock(nn.Module):
+    """Doubles the size, then one or two steps; with classes the parts have names, else the authors' numbers."""
+
+    _NAMES: ClassVar = {
+        (False, False): (("1", "", "2"),),
+        (True, False): (("1", "2", "3"), ("5", "6", "7")),
+        (False, True): (("conv", "", "bn"),),
+        (True, True): (("conv1", "noise", "bn1"), ("conv2", "noise", "bn2")),
+    }
+
+    def __init__(self, inputs: int, outputs: int, *, doubled: bool, class_dim: int) -> None:
+        super().__init__()
+        self.names = self._NAMES[doubled, class_dim > 0]
+        for convolution, grain, normalisation in self.names:
+            self.add_module(convolution, nn.Conv2d(inputs, 2 * outputs, 3, padding=1, bias=False))
+            if grain:
+                self.add_module(grain, Grain())
+            kind = ClassNormalisation(2 * outputs, class_dim) if class_dim else Normalisation(2 * outputs)
+            self.add_module(normalisation, kind)
+            inputs = outputs
+
+    def steps(self) -> list[Step]:
+        """The parts in the order in which pictures pass them."""
+        found = [[self.get_submodule(name) if name else None for name in names] for names in self.names]
+        return [Step(*cast(tuple[nn.Conv2d, Grain | None, Normalisation], tuple(parts))) for parts in found]
+
+    def forward(self, images: Tensor, noises: Iterator[Tensor | None], classes: Tensor | None) -> Tensor:
+        images = F.interpolate(images, scale_factor=2)
+        for convolution, grain, normalisation in self.steps():
+            images = convolution(images)
+            if grain is not None:
+                images = grain(images, next(noises))
+            images = F.glu(normalisation(images, classes), dim=1)
+        return images
+
+    def folded(self, dtype: torch.dtype, resolution: int) -> FoldedBlock:
+        """The same for play alone, with convolutions in `dtype`; `resolution` is that of its outputs."""
+        return FoldedBlock(
+            FoldedStep(
+                step.convolution.weight, *step.normalisation.factors(), up=place == 0, size=resolution, dtype=dtype,
+                grain=None if step.grain is None else step.grain.weight,
+                classes=step.normalisation if isinstance(step.normalisation, ClassNormalisation) else None,
+            )
+            for place, step in enumerate(self.steps())
+        )  # fmt: skip
+
+
+class FoldedStep(nn.Module):
+    """One step for play: a single convolution that holds the normalisation, then noise and gate.
+
+    Repeating each pixel twice and then convolving by 3 x 3 equals a transposed convolution of stride 2 by 4 x 4, which
+    takes 16 products instead of 36; so `up` costs nothing.
+
+    Args:
+        weight: [o, i, 3, 3] of the convolution, or [o, i, 4, 4] if it stands on a border of 2 zeros before and 1 after.
+        scale, shift: [o], what follows it.
+        up: whether the pictures are doubled first.
+        size: width of the outputs in pixels.
+        grain: strength [1] of the noise that is added between convolution and scale; None for no noise.
+        classes: what scales and shifts by class after that; None for nothing.
+    """
+
+    def __init__(
+        self, weight: Tensor, scale: Tensor, shift: Tensor, *, up: bool, size: int, dtype: torch.dtype,
+        grain: Tensor | None = None, classes: ClassNormalisation | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.up, self.even, self.classes = up, weight.shape[2] % 2 == 0, classes
+        weight = (weight * scale[:, None, None, None]).detach().to(memory_format=torch.channels_last)
+        if up:
+            weight = doubling_kernel(weight)
+        weight = weight.to(dtype)
+        self.weight = constant(weight if self.even else packed.pack(weight, up=up, size=size // 2 if up else size))
+        self.shift = constant(shift.to(dtype)[:, None, None])
+        self.grain = None if grain is None else constant((grain * scale).to(dtype)[:, None, None])
+
+    def forward(self, images: Tensor, noises: Iterator[Tensor | None], classes: Tensor | None = None) -> Tensor:
+        images = self._convolve(images).add_(self.shift)
+        noise = None if self.grain is None else next(noises)
+        if noise is not None:
+            images = images.addcmul_(noise.to(images.dtype), cast(Tensor, self.grain))
+        if self.classes is not None:
+            images = self.classes.modulate(images, cast(Tensor, classes))
+        return F.glu(images, dim=1)
+
+    def _convolve(self, images: Tensor) -> Tensor:
+        if self.up:
+            return packed.convolve_transposed(images, self.weight)[:, :, 1:-1, 1:-1]
+        if self.even:
+            return F.conv2d(images, self.weight, padding=2)[:, :, :-1, :-1]
+        return packed.convolve(images, self.weight)
+
+
+class FoldedBlock(nn.ModuleList):
+    """Folded steps, one after the other."""
+
+    def forward(self, images: Tensor, noises: Iterator[Tensor | None], classes: Tensor | None) -> Tensor:
+        for step in self:
+            images = step(images, noises, classes)
+        return images
+
+
+def doubling_kernel(weight: Tensor) -> Tensor:
+    """weight [o, i, 3, 3] -> [o, i, 4, 4]: what transposed convolution of stride 2, cropped by one pixel on every
+    side, needs in order to double each pixel and convolve by `weight` at once."""
+    flipped = weight.flip(2, 3)
+    return sum(  # type: ignore[return-value]  # of four tensors
+        F.pad(flipped, (left, 1 - left, top, 1 - top)) for left in (0, 1) for top in (0, 1)
+    )
+
+
+def folded_opening(opening: nn.Sequential) -> nn.Sequential:
+    """The transposed convolution of a pair and, in its weights, the normalisation that follows it."""
+    first, normalisation = cast(nn.ConvTranspose2d, copy.deepcopy(opening[0])), cast(Normalisation, opening[1])
+    scale, shift = normalisation.factors()
+    if first.bias is not None:
+        shift = shift + first.bias * scale
+    first.weight, first.bias = constant((first.weight * scale[:, None, None]).detach()), constant(shift.detach())
+    return nn.Sequential(first)
+
+
+def constant(values: Tensor) -> nn.Parameter:
+    """A parameter that is never trained."""
+    return nn.Parameter(values, requires_grad=False)
+
+
+class Excitation(nn.Module):
+    """Coarse features [n, i, h, w] -> how much of each channel of fine ones passes, [n, o, 1, 1]."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.AdaptiveAvgPool2d(4), nn.Conv2d(inputs, outputs, 4, bias=False), nn.SiLU(),
+            nn.Conv2d(outputs, outputs, 1, bias=False), nn.Sigmoid(),
+        )  # fmt: skip
+
+    def forward(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.main(images))
+
+
+class Opening(nn.Module):
+    """Latents -> features at 4 px."""
+
+    def __init__(self, z_dim: int, outputs: int) -> None:
+        super().__init__()
+        self.init = nn.Sequential(nn.ConvTranspose2d(z_dim, 2 * outputs, 4, bias=False), Normalisation(2 * outputs))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """z [n, z_dim] -> [n, c, 4, 4]."""
+        return F.glu(self.init(z[:, :, None, None]), dim=1)
+
+
+class Generator(SingleLatent):
+    """The FastGAN generator; see `studio.families.base.Generator` for what it answers."""
+
+    settings: FastGANSettings
+
+    def __init__(self, settings: FastGANSettings) -> None:
+        super().__init__(settings, settings.z_dim)
+        doubled = DOUBLED[settings.doubled]
+        self.noise_sizes = tuple(size for size in settings.resolutions if size in doubled for _ in range(2))
+        self.init = Opening(settings.z_dim, settings.channels_at(4))
+        if settings.classes:
+            self.embed = nn.Embedding(settings.classes, settings.z_dim)
+        class_dim = settings.z_dim if settings.classes else 0
+        for size in settings.resolutions:
+            inputs, outputs = settings.channels_at(size // 2), settings.channels_at(size)
+            self.add_module(f"feat_{size}", UpBlock(inputs, outputs, doubled=size in doubled, class_dim=class_dim))
+            if size in EXCITED_BY:
+                self.add_module(f"se_{size}", Excitation(settings.channels_at(EXCITED_BY[size]), outputs))
+        width = settings.channels_at(settings.resolution)
+        self.to_big = nn.Conv2d(width, settings.channels, 3, padding=1, bias=settings.projected)
+        self.apply(_initialise)
+        nn.init.normal_(self.to_big.weight, 0.0, 0.3 / (9 * width) ** 0.5)
+
+    def map(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """z [n, z_dim], label [n, classes] -> styles [n, 1, z_dim + classes]; truncation scales z towards 0."""
+        return super().map(layers.normalise(z.float()) if self.settings.projected else z, label, truncation)
+
+    def synthesize(self, styles: Tensor, noise: Noise | None = None) -> Tensor:
+        """styles [n, 1, z_dim + classes], noise [1 or n, 1, r, r] for each of `noise_sizes` -> pictures, float32."""
+        z, label = styles[:, 0, : self.z_dim], styles[:, 0, self.z_dim :]
+        classes = label @ self.embed.weight if self.classes else None
+        noises: Iterator[Tensor | None] = iter(noise or (None,) * len(self.noise_sizes))
+        images = self.init(z.to(self.to_big.weight.dtype)).contiguous(memory_format=torch.channels_last)
+        coarse = {4: images}
+        for size in self.settings.resolutions:
+            images = self.get_submodule(f"feat_{size}")(images, noises, classes)
+            if size in EXCITED_BY:
+                images = images * self.get_submodule(f"se_{size}")(coarse.pop(EXCITED_BY[size]))
+            if size in EXCITED_BY.values():
+                coarse[size] = images
+        picture = cast(Tensor, self.to_big(images)).float()
+        return picture.tanh() if self.settings.tanh else picture
+
+    def prepared(self, dtype: torch.dtype) -> Generator:
+        """A copy for play alone: convolutions in `dtype`, each with its normalisation and its doubling in it."""
+        prepared = copy.deepcopy(self).eval().requires_grad_(False)
+        prepared.init.init = folded_opening(self.init.init)
+        for size in self.settings.resolutions:
+            block = cast(UpBlock, prepared.get_submodule(f"feat_{size}"))
+            prepared.set_submodule(f"feat_{size}", block.folded(dtype, size))
+        for module in prepared.modules():
+            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+                module.to(dtype).to(memory_format=torch.channels_last)
+        return prepared
+
+    def calibrate(self) -> None:
+        """To be called once after an import: measure the normalisation anew, if the settings say that it is.
+
+        The files hold averaged weights beside the statistics of the network that was not averaged, and the authors'
+        own sampling ignores these; see `measure_statistics`.
+        """
+        if self.settings.calibrated:
+            measure_statistics(self)
+
+
+@torch.no_grad()
+def measure_statistics(generator: SingleLatent, pictures: int = _CALIBRATION_PICTURES) -> None:
+    """Set the means and variances of every normalisation to their averages over batches of the generator's own
+    pictures, each batch normalised by itself. The seeds, and so the result, are always the same."""
+    normalisations = [
+        module for module in generator.modules() if isinstance(module, (nn.BatchNorm2d, ClassNormalisation))
+    ]
+    device = next(generator.parameters()).device
+    for batch in range(-(-pictures // _CALIBRATION_BATCH)):
+        numbers = range(batch * _CALIBRATION_BATCH, (batch + 1) * _CALIBRATION_BATCH)
+        z = seeds.latents(numbers, generator.z_dim).to(device)
+        label = None
+        if generator.classes:
+            label = F.one_hot(torch.tensor(numbers, device=device) % generator.classes, generator.classes).float()
+        noise = tuple(picture.to(device) for picture in seeds.noise(batch, generator.noise_sizes))
+        for module in normalisations:
+            module.train()
+            module.momentum = 1 / (batch + 1)
+        generator(z, label, noise)
+    for module in normalisations:
+        module.eval()
+        module.momentum = 0.1
+
+
+def _initialise(module: nn.Module) -> None:
+    """Weights that keep the variance through a gate."""
+    if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+        inputs = module.in_channels if isinstance(module, nn.ConvTranspose2d) else module.weight[0].numel()
+        nn.init.normal_(module.weight, 0.0, _GATE_GAIN / inputs**0.5)
