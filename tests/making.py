@@ -37,8 +37,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "stylegan3": {"resolution": 16, "channel_base": 256, "channel_max": 16, "z_dim": 16, "w_dim": 16},
     "r3gan": {"resolution": 16, "z_dim": 16, "widths": (16, 16, 8), "groups": (4, 4, 2), "blocks": (1, 2, 1)},
+    "fastgan": {"resolution": 16, "z_dim": 16, "width": 4},
+    "lightweight": {"resolution": 16, "z_dim": 16, "channel_base": 512, "channel_max": 32, "attention": (8,)},
+    "lucidrains": {"resolution": 16, "z_dim": 16, "mapping_layers": 2, "capacity": 4, "attention": (1,)},
     "dcgan": {"resolution": 16, "z_dim": 16, "width": 8},
-    "mlp": {"resolution": 16, "z_dim": 16},
+    "mlp": {"resolution": 16, "z_dim": 16, "width": 24},
 }
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 def test_requirements_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert sorted((ROOT / "requirements.txt").read_text().split()) == sorted(project["dependencies"])
+    assert sorted((ROOT / "requirements.txt").read_text().splitlines()) == sorted(project["dependencies"])
 
 
 def test_the_readme_has_the_front_matter_of_a_space() -> None:

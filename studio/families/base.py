@@ -120,6 +120,15 @@ class Movable(Protocol):
         ...
 
 
+@runtime_checkable
+class Calibrated(Protocol):
+    """A generator that measures something of itself once, after its weights were imported."""
+
+    def calibrate(self) -> None:
+        """Measure it, always with the same result; may take half a minute for a large network."""
+        ...
+
+
 class Discriminator(Protocol):
     """Scores pictures: higher is more real."""
 

@@ -41,7 +41,7 @@ class Part(Protocol):
         Args:
             state: what the stage before left; empty before the first.
             styles: [batch, num_styles, style_dim], all of the generator's.
-            noise: all of the generator's noise pictures, [1, 1, r, r] each; None for none.
+            noise: all of the generator's noise pictures, [1, 1, r, r] each; None or () for none.
         """
         ...
 

@@ -62,7 +62,7 @@ class _Recorded:
         with torch.inference_mode():
             self._styles.copy_(styles)
             for place, buffer in enumerate(self._noise):
-                buffer.zero_() if noise is None else buffer.copy_(noise[place])
+                buffer.copy_(noise[place]) if noise else buffer.zero_()
             for buffer, given in zip(self._state, state, strict=True):
                 buffer.copy_(given)
             self._graph.replay()

@@ -171,7 +171,7 @@ class _Compiled:
 
     def __call__(self, state: State, styles: Tensor, noise: Noise | None) -> State:
         with torch.inference_mode():
-            given = inputs(self._network, self._span, styles, self._silence if noise is None else noise)
+            given = inputs(self._network, self._span, styles, noise or self._silence)
             flat = [tensor.contiguous().numpy() for tensor in itertools.chain(state, *given)]
         self._request.infer(flat, share_inputs=True, share_outputs=True)
         answers = (self._request.get_output_tensor(place).data for place in range(self._outputs))

@@ -20,7 +20,8 @@ _CHOICE_WORDS: Mapping[str, str] = {
     "crop": "Crop", "pad": "Pad", "rgb": "Colour", "grey": "Grey", "rgba": "Transparent", "auto": "automatic",
     "ada": "ADA", "diffaugment": "DiffAugment", "cpu": "processor", "cuda": "NVIDIA GPU", "mps": "Apple GPU",
     "nonsaturating": "non-saturating", "least_squares": "least squares",
-    "rmsprop": "RMSprop", "sgd": "SGD", "adam": "Adam", "stylegan2": "StyleGAN2", "dcgan": "DCGAN", "mlp": "MLP",
+    "rmsprop": "RMSprop", "sgd": "SGD", "adam": "Adam", "stylegan2": "StyleGAN2",
+    "stylegan3": "StyleGAN3", "dcgan": "DCGAN", "mlp": "MLP",
 }  # fmt: skip
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")

@@ -1,5 +1,6 @@
 """What every family must answer, whatever its architecture."""
 
+import json
 import threading
 
 import pytest
@@ -9,17 +10,9 @@ from studio.errors import BadInput
 from studio.families import base
 from studio.ops import seeds
 from studio.options import from_json, to_json
+from tests.making import SETTINGS
 
-TINY = {
-    "stylegan2": {"z_dim": 12, "w_dim": 16, "mapping_layers": 2, "channel_base": 128, "channel_max": 16},
-    "stylegan3": {"z_dim": 12, "w_dim": 16, "channel_base": 128, "channel_max": 16},
-    "r3gan": {"z_dim": 12, "widths": [16, 16, 8], "groups": [4, 4, 2], "blocks": [1, 2, 1]},
-    "fastgan": {"z_dim": 12, "width": 4},
-    "lightweight": {"z_dim": 12, "channel_base": 512, "channel_max": 32, "attention": [8]},
-    "lucidrains": {"z_dim": 12, "mapping_layers": 2, "capacity": 4, "attention": [1]},
-    "dcgan": {"z_dim": 12, "width": 8},
-    "mlp": {"z_dim": 12, "width": 24},
-}
+TINY: dict[str, dict[str, object]] = json.loads(json.dumps(SETTINGS))
 FAMILIES = sorted(base.FAMILIES)
 TRAINED = [name for name in FAMILIES if base.FAMILIES[name].trains]
 
@@ -119,11 +112,11 @@ def test_the_discriminator_can_be_differentiated_twice(name):
 def test_prepared_for_play_gives_the_same_pictures(name):
     generator, _ = networks(name)
     state = {key: value.clone() for key, value in generator.state_dict().items()}
-    styles, noise = generator.map(seeds.latents([1, 2], 12)), generator.constant_noise() or None
+    styles, noise = generator.map(seeds.latents([1, 2], generator.z_dim)), generator.constant_noise() or None
     expected = generator.synthesize(styles, noise)
     exact, half = generator.prepared(torch.float32), generator.prepared(torch.bfloat16)
     assert isinstance(half, base.Generator)
-    assert torch.equal(half.map(seeds.latents([1, 2], 12)), styles)
+    assert torch.equal(half.map(seeds.latents([1, 2], generator.z_dim)), styles)
     assert torch.allclose(exact.synthesize(styles, noise), expected, atol=1e-5)
     error = (half.synthesize(styles, noise) - expected).square().mean().sqrt() / expected.std()
     assert half.synthesize(styles, noise).dtype == torch.float32 and error < 0.03

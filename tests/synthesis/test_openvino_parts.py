@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor
 
 from studio.families import dcgan, stylegan2
-from studio.families.base import Generator
+from studio.families.base import Generator, family, settings_from
 from studio.synthesis.backend import Span, Unavailable, prepared, run, staged
 from studio.synthesis.openvino import OpenVINO
+from tests.making import SETTINGS
 
 pytest.importorskip("openvino")
 
@@ -87,6 +89,17 @@ def test_a_family_without_stages_is_one_part() -> None:
     styles = styles_of(generator, 3)
     (picture,) = compiled(generator).part(Span(0, 1, 3))((), styles, None)
     assert within(picture, generator.synthesize(styles), 1e-4)
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_every_family_draws_the_same_again_and_again(name: str) -> None:
+    torch.manual_seed(4)
+    generator = family(name).generator(settings_from(name, json.loads(json.dumps(SETTINGS[name])))).eval()
+    styles, noise = styles_of(generator), generator.constant_noise()
+    part = compiled(generator).part(Span(0, len(staged(generator).stages)))
+    pictures = [part((), styles, noise)[-1] for _ in range(4)]
+    assert all(torch.equal(pictures[0], picture) for picture in pictures)
+    assert within(pictures[0], generator.synthesize(styles, noise), 1e-2)
 
 
 def test_what_it_answers_is_not_overwritten_by_the_next_picture() -> None:

@@ -234,7 +234,7 @@ def build(found: Found, candidate: int = 0) -> tuple[nn.Module, nn.Module | None
         BadInput: there is no such candidate, or its settings are out of range.
         Damaged: a tensor is missing, too many, of another shape, or not finite.
     """
-    from studio.families.base import family, settings_from
+    from studio.families.base import Calibrated, family, settings_from
     from studio.weights.store import build_empty, load_weights
 
     if not 0 <= candidate < len(found.candidates):
@@ -249,6 +249,8 @@ def build(found: Found, candidate: int = 0) -> tuple[nn.Module, nn.Module | None
         return network.eval()
 
     generator = loaded(lambda: made.generator(settings), GENERATOR_FILE)
+    if isinstance(generator, Calibrated):
+        generator.calibrate()
     if not found.has_discriminator:
         return generator, None
     return generator, loaded(lambda: made.discriminator(settings), DISCRIMINATOR_FILE)

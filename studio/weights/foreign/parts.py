@@ -167,6 +167,8 @@ def _kind(name: str, held: Mapping[str, Any]) -> str:
     """What a module is, by what it holds; "" if nothing that is known."""
     weight, bias = held.get("weight"), held.get("bias")
     names = set(held)
+    if any(tensor.size == 0 for tensor in held.values()):
+        return ""
     if {"running_mean", "running_var"} <= names <= _RUNNING | {"weight", "bias"}:
         return "norm" if held["running_mean"].ndim == 1 else ""
     if weight is None or not names <= {"weight", "bias"} or not np.issubdtype(weight.dtype, np.floating):

@@ -14,8 +14,8 @@ import numpy as np
 
 from studio.weights.foreign.chain import Chain, Link
 
-_LATENTS = 24
-_MOST_PRODUCTS = 400_000_000
+_LATENTS = 16
+_MOST_PRODUCTS = 150_000_000
 _LEAST_VARIANCE = 1e-8
 
 _ACTIVATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -74,12 +74,12 @@ def test_several_pictures_of_as_many_numbers_are_candidates() -> None:
     assert told is not None and told.candidates[0].settings["channels"] == 4
 
 
-@pytest.mark.parametrize(("label_last", "title"), [(False, "Likeliest"), (True, "Label behind the latent")])
-def test_labels_lie_before_or_behind_the_latent(label_last: bool, title: str) -> None:
+@pytest.mark.parametrize("label_last", [False, True])
+def test_labels_lie_before_or_behind_the_latent(label_last: bool) -> None:
     network = making.enlivened(making.FullyConnected(32, Z, 3, classes=10, label_last=label_last))
     imported = read(contents(network))
     assert imported is not None and len(imported.classes) == 10
-    assert title in agreeing(imported, network, torch.randn(3, Z), torch.tensor([0, 9, 4]))
+    assert agreeing(imported, network, torch.randn(3, Z), torch.tensor([0, 9, 4]))
 
 
 @pytest.mark.parametrize("classes", [0, 10])
