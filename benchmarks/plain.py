@@ -1,5 +1,5 @@
-"""StyleGAN2's synthesis as it was published: weights of their own for every picture, grouped convolutions, the filter
-after them, float32. Written from the formulas, for the other forms to be measured and compared against."""
+"""StyleGAN2's and StyleGAN3's synthesis as published: weights of their own for every picture, grouped convolutions, filters
+slid over each channel, float32. Written from the formulas, for the other forms to be measured and compared against."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from studio.families import stylegan2
+from studio.families import stylegan2, stylegan3
 
 _TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
 
@@ -64,3 +64,51 @@ def _filtered(images: Tensor, border: tuple[int, int]) -> Tensor:
     channels = images.shape[1]
     kernel = (torch.outer(_TAPS, _TAPS) / 16).expand(channels, 1, 4, 4)
     return F.conv2d(F.pad(images, [*border, *border]), kernel, groups=channels)
+
+
+# ── StyleGAN3 ──
+
+
+def synthesize3(generator: stylegan3.Generator, styles: Tensor, noise: tuple[Tensor, ...]) -> Tensor:
+    """styles [n, num_styles, w_dim] -> pictures, as published: zeros between pixels, filters slid over each channel."""
+    synthesis = generator.synthesis
+    images = synthesis.input(styles[:, 0], None)
+    for place, layer in enumerate(synthesis.layers):
+        style, weight = _affine(layer.affine, styles[:, place + 1]), layer.weight
+        if isinstance(layer, stylegan3.ToRGB):
+            style = style * layer.magnitude_ema.rsqrt() / math.sqrt(weight.shape[1])
+            rgb = _modulated(images, weight, style, demodulate=False) + layer.bias[:, None, None]
+            return rgb.clamp(-layer.clamp, layer.clamp) * synthesis.output_scale
+        weight = weight * weight.square().mean(dim=(1, 2, 3), keepdim=True).rsqrt()
+        style = style * style.square().mean().rsqrt()
+        demodulation = torch.rsqrt((weight[None] * style[:, None, :, None, None]).square().sum(dim=(2, 3, 4)) + 1e-8)
+        scaled = weight[None] * style[:, None, :, None, None] * demodulation[:, :, None, None, None]
+        scaled = (scaled * layer.magnitude_ema.rsqrt()).flatten(0, 1)
+        count, _, height, width = images.shape
+        images = F.conv2d(images.reshape(1, -1, height, width), scaled, padding=layer.kernel - 1, groups=count)
+        images = images.reshape(count, -1, *images.shape[2:]) + layer.bias[:, None, None]
+        images = _filtered_bend(images, layer)
+    raise AssertionError("the last layer answers")
+
+
+def _filtered_bend(images: Tensor, layer: stylegan3.SynthesisLayer) -> Tensor:
+    count, channels, height, _ = images.shape
+    geometry = layer.geometry
+    up, down = geometry.up, geometry.down
+    spread = images.new_zeros(count, channels, up * height, up * height)
+    spread[:, :, ::up, ::up] = images
+    fine = (geometry.outputs - 1) * down + len(layer.down_filter) + len(layer.up_filter) - 1
+    low = geometry.padding
+    high = fine - low - up * height
+    spread = F.pad(spread, (low, high, low, high))
+    bent = F.leaky_relu(_slid(spread, layer.up_filter * up), 0.2) * math.sqrt(2)
+    return _slid(bent.clamp(-layer.clamp, layer.clamp), layer.down_filter)[:, :, ::down, ::down]
+
+
+def _slid(images: Tensor, taps: Tensor) -> Tensor:
+    """Convolution of each channel with a filter, separable if it is [taps]."""
+    channels = images.shape[1]
+    if taps.ndim == 2:
+        return F.conv2d(images, taps.flip((0, 1)).expand(channels, 1, *taps.shape), groups=channels)
+    line = taps.flip(0).expand(channels, 1, 1, len(taps))
+    return F.conv2d(F.conv2d(images, line, groups=channels), line.mT, groups=channels)

@@ -35,6 +35,7 @@ _LEAST_ROUNDS = 3
 _MOST_ROUNDS = 40
 _ODD_FAMILIES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("stylegan3", {"resolution": 64, "channel_base": 8192, "channel_max": 256}),
+    ("stylegan3", {"resolution": 256, "channel_base": 16384}),
     ("fastgan", {"resolution": 256}),
     ("r3gan", {}),
     ("dcgan", {"resolution": 64}),
@@ -87,7 +88,8 @@ def compare(name: str, settings: dict[str, Any], batch: int, dtype: torch.dtype)
     part = fast.part(whole)
     ready = time.perf_counter() - started
     noise = generator.constant_noise()
-    plainly = plain.synthesize if name == "stylegan2" else lambda _, styles, noise: generator.synthesize(styles, noise)
+    own = {"stylegan2": plain.synthesize, "stylegan3": plain.synthesize3}
+    plainly = own.get(name, lambda _, styles, noise: generator.synthesize(styles, noise))
     ways: Mapping[str, Callable[[Tensor], Tensor]] = {
         "plain": lambda styles: plainly(generator, styles, noise),
         "prepared": lambda styles: run(quick, whole, (), styles, noise)[-1],

@@ -112,11 +112,11 @@ class Movable(Protocol):
 
     movable: bool
 
-    def placed(self, styles: Tensor, transform: Tensor) -> Tensor:
+    def placed(self, styles: Tensor, transform: Tensor | None = None) -> Tensor:
         """Styles [n, num_styles, style_dim] that draw the same picture elsewhere, for `synthesize` and stages alone.
 
         `transform` [3, 3] or [n, 3, 3] sends each place (x, y, 1) of the picture, in its widths from its centre, y
-        downwards, to the place that is drawn there."""
+        downwards, to the place that is drawn there; None is the model's own."""
         ...
 
 

@@ -155,7 +155,7 @@ class SynthesisInput(nn.Module):
         freqs = self.freqs @ moved[:, :2, :2]
         phases = self.phases[:, None] + self.freqs @ moved[:, :2, 2:]
         passed = (torch.linalg.vector_norm(freqs, dim=2) - self.band.cutoff) / (self.band.rate / 2 - self.band.cutoff)
-        waves = torch.sin((self._grid(style) @ freqs.mT + phases.mT) * (2 * math.pi))
+        waves = torch.sin((self._grid(style) @ freqs.transpose(1, 2) + phases.transpose(1, 2)) * (2 * math.pi))
         amplitudes = (1 - passed).clamp(0, 1)[:, None]
         mixed = (waves * amplitudes) @ (self.weight.t() / math.sqrt(len(self.weight)))
         return cast(Tensor, mixed).reshape(len(mixed), self.band.size, self.band.size, -1).permute(0, 3, 1, 2)
@@ -353,17 +353,18 @@ class Generator(nn.Module):
             w = torch.lerp(self.mapping.w_avg, w, truncation)
         return w[:, None].expand(-1, self.num_styles, -1)
 
-    def placed(self, styles: Tensor, transform: Tensor) -> Tensor:
+    def placed(self, styles: Tensor, transform: Tensor | None = None) -> Tensor:
         """Styles that draw the same picture elsewhere. They are for `synthesize` and the stages alone.
 
         Args:
             styles: [n, num_styles, w_dim].
             transform: [3, 3] or [n, 3, 3], affine. It sends each place (x, y, 1) of the picture, in its widths from its
-                centre, y downwards, to the place of the signal that is drawn there.
+                centre, y downwards, to the place of the signal that is drawn there; None is the model's own.
 
         Returns:
             [n, num_styles + 1, w_dim]: the matrix lies in a row before the others.
         """
+        transform = self.synthesis.input.transform if transform is None else transform
         row = styles.new_zeros(len(styles), 1, styles.shape[2])
         row[:, 0, :6] = transform[..., :2, :].to(styles).flatten(-2)
         return torch.cat([row, styles], dim=1)

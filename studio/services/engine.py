@@ -224,6 +224,7 @@ class Engine:
     def _hasten(self, model_id: str, player: Player) -> None:
         """Make a player's fast form, in the workshop's thread; not for models that were only passed by."""
         from studio.synthesis.backends import Measurements, fastest
+        from studio.synthesis.synthesizer import EAGER
 
         if next(reversed(self._players), None) != model_id:
             player.hastened = False
@@ -232,7 +233,7 @@ class Engine:
         known = measurements.of(player.card.sha256)
         kept = (self._cache / "prepared", player.card.sha256[:32]) if _is_lasting(model_id) else None
         backend = fastest(player.exact, player.plain, kept=kept)
-        if backend is None or (known and min(known, key=lambda name: known[name]) == "eager"):
+        if backend is None or (known and min(known, key=lambda name: known[name]) == EAGER):
             return
         player.quick.use(backend)
         if not known and not self._closed.is_set():

@@ -1,6 +1,6 @@
 """What a fast form of a generator answers to: parts, each a run of stages for one batch size.
 
-A part may take seconds to make, and is then only called. Whoever has no part yet draws with the plain one (`eager`).
+A part may take seconds to make, and is then only called. Whoever has no part yet draws with the prepared form (`run`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from studio.families.base import Generator, Noise, Stage, Staged
+from studio.families.base import Generator, Movable, Noise, Stage, Staged
 
 State = tuple[Tensor, ...]
 """What goes from one stage to the next; its last tensor is the picture so far."""
@@ -86,6 +86,13 @@ class Whole(nn.Module):
 def staged(generator: Generator) -> Staged:
     """The generator by its stages, or as a single one."""
     return generator if isinstance(generator, Staged) else Whole(generator)
+
+
+def placed(generator: Generator, styles: Tensor) -> Tensor:
+    """Styles as parts take them: those of a generator that can move its pictures say where, even where nobody asked."""
+    if isinstance(generator, Movable) and styles.shape[1] == generator.num_styles:
+        return generator.placed(styles)
+    return styles
 
 
 def noises_of(stages: tuple[Stage, ...], noise: Noise | None) -> Iterator[Noise | None]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.families.base import Generator, Noise, Staged
-from studio.synthesis.backend import Part, Span, State, Unavailable, prepared, run
+from studio.synthesis.backend import Part, Span, State, Unavailable, placed, prepared, run
 
 _WARMING_RUNS = 3
 
@@ -44,7 +44,9 @@ class _Recorded:
     """A CUDA graph with the buffers that it reads and writes."""
 
     def __init__(self, network: Staged, generator: Generator, span: Span) -> None:
-        self._styles = torch.zeros(span.batch, generator.num_styles, generator.style_dim, device="cuda")
+        self._generator = generator
+        plain = torch.zeros(span.batch, generator.num_styles, generator.style_dim)
+        self._styles = placed(generator, plain).cuda()
         self._noise = tuple(torch.zeros(1, 1, size, size, device="cuda") for size in generator.noise_sizes)
         before = Span(0, span.first, span.batch, picture_only=False)
         self._state = run(network, before, (), self._styles, self._noise) if span.first else ()
@@ -60,7 +62,7 @@ class _Recorded:
 
     def __call__(self, state: State, styles: Tensor, noise: Noise | None) -> State:
         with torch.inference_mode():
-            self._styles.copy_(styles)
+            self._styles.copy_(placed(self._generator, styles))
             for place, buffer in enumerate(self._noise):
                 buffer.copy_(noise[place]) if noise else buffer.zero_()
             for buffer, given in zip(self._state, state, strict=True):

@@ -23,7 +23,7 @@ from studio.errors import NoSpace
 from studio.families.base import Generator, Noise, Staged
 from studio.ops.precision import quick_dtype
 from studio.paths import write_file
-from studio.synthesis.backend import Part, Span, State, Unavailable, noises_of, run, staged
+from studio.synthesis.backend import Part, Span, State, Unavailable, noises_of, placed, run, staged
 
 log = logging.getLogger(__name__)
 
@@ -62,74 +62,91 @@ class OpenVINO:
             import openvino
         except ImportError as error:
             raise Unavailable("OpenVINO is not installed") from error
-        path = self._place(span, openvino.__version__)
-        compiled = None if path is None else _read(openvino, path, self._settings())
+        scales = self._compiled(openvino, span, "scales")
+        pixels = self._compiled(openvino, span, "pixels")
+        stages = self._network.stages
+        heard = slice(sum(stage.noises for stage in stages[: span.first]), sum(s.noises for s in stages[: span.last]))
+        return _Compiled(self._generator, (scales, pixels), self._silence(), heard)
+
+    def _compiled(self, openvino: Any, span: Span, what: str) -> Any:
+        """What styles mean ("scales", float32) or what is drawn with it ("pixels"), compiled."""
+        dtype = self._dtype if what == "pixels" else torch.float32
+        path = self._place(span, what, dtype, openvino.__version__)
+        compiled = None if path is None else _read(openvino, path, _settings(dtype))
         if compiled is None:
-            compiled = self._compile(openvino, span)
+            try:
+                compiled = openvino.Core().compile_model(self._model(span, what), "CPU", _settings(dtype))
+            except Exception as error:  # tracer and translator raise errors of many kinds, and all mean the same
+                raise Unavailable(f"OpenVINO cannot run this network: {error}") from error
             if path is not None:
                 _keep(path, compiled)
-        return _Compiled(compiled, self._quick, span, self._silence())
+        return compiled
 
-    def _settings(self) -> dict[str, Any]:
-        return {
-            "INFERENCE_PRECISION_HINT": _FORMATS[self._dtype],
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": "1",
-            "INFERENCE_NUM_THREADS": os.cpu_count() or 1,
-        }
-
-    def _place(self, span: Span, version: str) -> Path | None:
+    def _place(self, span: Span, what: str, dtype: torch.dtype, version: str) -> Path | None:
         if self._kept is None:
             return None
         folder, model = self._kept
-        name = f"{model}-{span.first}-{span.last}-{span.batch}-{int(span.picture_only)}"
-        return folder / f"{name}-{_FORMATS[self._dtype]}-{os.cpu_count()}-{version}.blob".replace("/", "_")
+        name = f"{model}-{what}-{span.first}-{span.last}-{span.batch}-{int(span.picture_only)}"
+        return folder / f"{name}-{_FORMATS[dtype]}-{os.cpu_count()}-{version}.blob".replace("/", "_")
 
     def _silence(self) -> Noise:
         return tuple(torch.zeros(1, 1, size, size) for size in self._generator.noise_sizes)
 
     @torch.no_grad()
-    def _compile(self, openvino: Any, span: Span) -> Any:
-        styles = torch.zeros(span.batch, self._generator.num_styles, self._generator.style_dim)
+    def _model(self, span: Span, what: str) -> Any:
+        """The OpenVINO model of a span's scales or pixels. The prepared form says the former with fewer operations."""
+        plain = torch.zeros(span.batch, self._generator.num_styles, self._generator.style_dim)
+        styles = placed(self._generator, plain)
+        if what == "scales":
+            return _translate(_Scales(self._quick, span), (styles,))
         silence = self._silence()
         before = Span(0, span.first, span.batch, picture_only=False)
         state = run(self._network, before, (), styles, silence) if span.first else ()
-        each = [state, *inputs(self._network, span, styles, silence)]
-        try:
-            body = _Body(self._network, span, [len(given) for given in each])
-            model = _translate(body, tuple(itertools.chain(*each)))
-            if self._dtype != torch.float32 and not any(
-                each.get_type_name() == "Convolution" for each in model.get_ops()
-            ):
-                model = _ending_in_a_convolution(model, self._generator.channels)
-            return openvino.Core().compile_model(model, "CPU", self._settings())
-        except Exception as error:  # tracer and translator raise errors of many kinds, and all mean the same
-            raise Unavailable(f"OpenVINO cannot run this network: {error}") from error
+        scales = [self._network.modulate(place, styles) for place in range(span.first, span.last)]
+        noise = [taken or () for taken in noises_of(self._network.stages[: span.last], silence)][span.first :]
+        body = _Pixels(self._network, span, [len(given) for given in (state, *scales, *noise)])
+        model = _translate(body, (*state, *itertools.chain(*scales), *itertools.chain(*noise)))
+        if self._dtype != torch.float32 and not any(each.get_type_name() == "Convolution" for each in model.get_ops()):
+            return _ending_in_a_convolution(model, self._generator.channels)
+        return model
 
 
-def inputs(network: Staged, span: Span, styles: Tensor, noise: Noise) -> list[tuple[Tensor, ...]]:
-    """What each stage of a span reads beside the state: its scales, then its noise."""
-    return [
-        (*network.modulate(place, styles), *(taken or ()))
-        for place, taken in enumerate(noises_of(network.stages[: span.last], noise))
-        if place >= span.first
-    ]
+def _settings(dtype: torch.dtype) -> dict[str, Any]:
+    return {
+        "INFERENCE_PRECISION_HINT": _FORMATS[dtype],
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": "1",
+        "INFERENCE_NUM_THREADS": os.cpu_count() or 1,
+    }
 
 
-class _Body(nn.Module):
-    """The stages of a span as one function of flat tensors, which is what can be traced."""
+class _Scales(nn.Module):
+    """What the styles mean to all stages of a span, one after the other."""
+
+    def __init__(self, network: Staged, span: Span) -> None:
+        super().__init__()
+        self.network, self._places = network, range(span.first, span.last)
+
+    def forward(self, styles: Tensor) -> tuple[Tensor, ...]:
+        # what is not computed from the styles alone would be no output of its own
+        return tuple(scale + 0.0 for place in self._places for scale in self.network.modulate(place, styles))
+
+
+class _Pixels(nn.Module):
+    """The stages of a span as a function of the state, all scales and all noise, which is what can be traced.
+
+    `lengths` are those of the state, of each stage's scales and of each stage's noise."""
 
     def __init__(self, network: Staged, span: Span, lengths: Sequence[int]) -> None:
         super().__init__()
-        self.network = network  # a module of its own where it is one, so that its weights are seen
-        self._span, self._lengths = span, lengths
+        self.network, self._span, self._lengths = network, span, lengths
 
     def forward(self, *flat: Tensor) -> tuple[Tensor, ...]:
         rest = iter(flat)
         state, *each = (tuple(itertools.islice(rest, length)) for length in self._lengths)
-        for place, given in enumerate(each, start=self._span.first):
-            cut = len(given) - self.network.stages[place].noises
-            state = self.network.run_stage(place, state, given[:cut], given[cut:])
+        scales, noise = each[: len(each) // 2], each[len(each) // 2 :]
+        for place, (wish, heard) in enumerate(zip(scales, noise, strict=True), start=self._span.first):
+            state = self.network.run_stage(place, state, wish, heard)
         return state[-1:] if self._span.picture_only else state
 
 
@@ -162,19 +179,27 @@ def _ending_in_a_convolution(model: Any, channels: int) -> Any:
 
 
 class _Compiled:
-    """A compiled part. It keeps its buffers; what it answers is a copy."""
+    """A compiled part. Scales go from one request to the other without a copy; what it answers is a copy."""
 
-    def __init__(self, compiled: Any, network: Staged, span: Span, silence: Noise) -> None:
-        self._request = compiled.create_infer_request()
-        self._outputs = len(compiled.outputs)
-        self._network, self._span, self._silence = network, span, silence
+    def __init__(self, generator: Generator, compiled: tuple[Any, Any], silence: Noise, heard: slice) -> None:
+        self._generator = generator
+        scales, pixels = compiled
+        self._scales, self._pixels = scales.create_infer_request(), pixels.create_infer_request()
+        self._silence, self._heard = silence, heard
+        self._outputs = len(pixels.outputs)
+        self._state_length = len(pixels.inputs) - len(scales.outputs) - len(silence[heard])
+        for place in range(len(scales.outputs)):
+            self._pixels.set_input_tensor(self._state_length + place, self._scales.get_output_tensor(place))
 
     def __call__(self, state: State, styles: Tensor, noise: Noise | None) -> State:
-        with torch.inference_mode():
-            given = inputs(self._network, self._span, styles, noise or self._silence)
-            flat = [tensor.contiguous().numpy() for tensor in itertools.chain(state, *given)]
-        self._request.infer(flat, share_inputs=True, share_outputs=True)
-        answers = (self._request.get_output_tensor(place).data for place in range(self._outputs))
+        wish = placed(self._generator, styles).contiguous().numpy()
+        self._scales.infer({0: wish}, share_inputs=True, share_outputs=True)
+        heard = (noise or self._silence)[self._heard]
+        after = len(self._pixels.model_inputs) - len(heard)
+        given = {place: tensor.contiguous().numpy() for place, tensor in enumerate(state)}
+        given |= {after + place: picture.contiguous().numpy() for place, picture in enumerate(heard)}
+        self._pixels.infer(given, share_inputs=True, share_outputs=True)
+        answers = (self._pixels.get_output_tensor(place).data for place in range(self._outputs))
         return tuple(torch.from_numpy(answer.copy()) for answer in answers)
 
 

@@ -21,6 +21,9 @@ from studio.synthesis.backend import Backend, Part, Span, State, Unavailable, ru
 
 log = logging.getLogger(__name__)
 
+EAGER = "eager"
+"""The name of the prepared form, which needs no backend, among those measured."""
+
 _BATCH = 8
 _MOST_REDRAWN = 4
 """Stages. To cut earlier saves little: the first stages of a large model cost nearly nothing."""
@@ -76,7 +79,7 @@ class Synthesizer:
     @property
     def backend(self) -> str:
         """What draws whole pictures just now."""
-        return self._fast.name if self._fast is not None and self._whole in self._parts else "eager"
+        return self._fast.name if self._fast is not None and self._whole in self._parts else EAGER
 
     @property
     def slow(self) -> bool:
@@ -165,12 +168,12 @@ class Synthesizer:
         styles = self._generator.map(torch.zeros(1, self._generator.z_dim))
         noise = self._generator.constant_noise() or None
         ways: dict[str, Part] = {
-            "eager": lambda state, styles, noise: run(self._quick, self._whole, state, styles, noise)
+            EAGER: lambda state, styles, noise: run(self._quick, self._whole, state, styles, noise)
         }
         if self._fast is not None and self._whole in self._parts:
             ways[self._fast.name] = self._parts[self._whole]
         seconds = {name: _least_seconds(part, styles, noise) for name, part in ways.items()}
-        if min(seconds, key=lambda name: seconds[name]) == "eager":
+        if min(seconds, key=lambda name: seconds[name]) == EAGER:
             self._fast = None
             self._parts.clear()
         self._seconds = min(seconds.values())

@@ -107,6 +107,8 @@ class Reading:
         address = np.frombuffer(memory, np.uint8).ctypes.data + start if len(memory) else 0
         key = (address, kind, shape, strides)
         if key not in self._arrays:
+            if math.prod(size or 1 for size in shape) > _MAX_SIZE:
+                refuse("a tensor has impossible sizes or strides")
             self._tensor_bytes += math.prod(shape) * dtype.itemsize
             if self._tensor_bytes > self._file_bytes:
                 refuse("its tensors claim more bytes than the file has")

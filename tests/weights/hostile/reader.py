@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from unittest import mock
 
 from studio.errors import StudioError
 from studio.weights.foreign import inside, opening
@@ -72,7 +73,7 @@ def watched(hook: Hook, case: Case, into: Path) -> Verdict:
     into.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         return Verdict(name=case.name, outcome="refused", message="This is no file.", hint="There is nothing to read.")
-    with hook.armed(into) as trips:
+    with mock.patch.object(inside.traceback, "print_exc"), hook.armed(into) as trips:  # it compiles lines of our own
         answer = inside.answer({"source": str(path.resolve()), "into": str(into)})
     refused = answer.get("refused", {})
     outcome = "opened" if "found" in answer else "refused"
@@ -149,21 +150,12 @@ def reader(mode: str, folder: Path) -> Callable[[Case, Path], Verdict]:
         warm = folder / "warm.pkl"
         warm.write_bytes(b"\x80\x02cos\nsystem\n.")
         watched(hook, Case(kind="", name="", path=str(warm)), folder / "warm")
-        print_nothing()
         return lambda case, into: watched(hook, case, into)
     import torch
 
     assert torch
     hook = Hook(frozenset({"pickle.find_class"}))
     return lambda case, into: apart(lambda case, into: unsafe(hook, case, into), case, into)
-
-
-def print_nothing() -> None:
-    """Raise and format one error, so that the modules which that needs are imported."""
-    try:
-        raise ValueError
-    except ValueError:
-        traceback.format_exc()
 
 
 def main(mode: str, folder: Path) -> None:
