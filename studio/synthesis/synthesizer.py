@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from studio.families.base import Generator, Noise, Staged
-from studio.synthesis.backend import Backend, Part, Span, State, Unavailable, run
+from studio.synthesis.backend import Backend, Part, Span, State, Unavailable, placed, run
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class Synthesizer:
         """styles [n, num_styles, style_dim] -> pictures [n, channels, r, r], float32 on the CPU.
 
         `noise` is shared by all of them, [1, 1, r, r] each. A `draft` of a slow model has half the size."""
+        styles = placed(self._generator, styles)
         if len(styles) > 1:
             return torch.cat(list(self._batches(styles, noise)))
         if draft and self.slow and self._draft is not None:

@@ -7,6 +7,7 @@ under the names that our own network has, and the family is a name in a closed t
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ from studio.weights.card import DISCRIMINATOR_FILE, PREVIEW_FILE, WEIGHTS_FILE, 
 
 _HALF_LIMIT = 65504.0
 _HEADER_BYTES = 4_000_000
+_LARGEST_GROWTH = 4  # from stored bytes to those of a network being made
+_CONSTANT_BYTES = 64_000_000  # what networks hold besides their weights
 _READ_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
 
 
@@ -136,14 +139,37 @@ def load_weights(path: Path, expected: Mapping[str, Tensor], *, title: str, sha2
     return {name: _fitted(name, tensors[name], like, title) for name, like in expected.items()}
 
 
-def build_empty(create: Callable[[], nn.Module]) -> nn.Module:
+def load_network(create: Callable[[], nn.Module], path: Path, *, title: str, sha256: str = "") -> nn.Module:
+    """The network that `create` makes, with the weights of a safetensors file, in eval mode. See `load_weights`.
+
+    Raises:
+        Damaged: anything is not as expected, or the network would be far larger than the file; it is not made then.
+    """
+    try:
+        largest_bytes = _LARGEST_GROWTH * path.stat().st_size + _CONSTANT_BYTES
+    except OSError:
+        raise _damaged(title, f"its file {path.name} is missing or cannot be read") from None
+    try:
+        network = build_empty(create, largest_bytes=largest_bytes)
+    except _TooLarge:
+        raise _damaged(title, "its network would be far larger than its weights") from None
+    weights = load_weights(path, network.state_dict(), title=title, sha256=sha256)
+    network.load_state_dict(weights, strict=True, assign=True)
+    return network.eval()
+
+
+def build_empty(create: Callable[[], nn.Module], *, largest_bytes: float = math.inf) -> nn.Module:
     """A network whose random initial weights are not drawn: for loading into. Touches no random state."""
-    with _NoRandomNumbers():
+    with _NoRandomNumbers(largest_bytes):
         return create()
 
 
+class _TooLarge(Exception):
+    """A network wants more memory than it may."""
+
+
 class _NoRandomNumbers(TorchFunctionMode):
-    """Makes zeros, which cost nothing until they are read, where a network would draw random weights."""
+    """Makes zeros where a network would draw random weights, and so many bytes of them at most."""
 
     _created = frozenset({torch.randn, torch.rand, torch.empty})
     _filled = frozenset(
@@ -152,24 +178,36 @@ class _NoRandomNumbers(TorchFunctionMode):
         | {nn.init.orthogonal_}
     )
 
+    _sized = _created | {torch.zeros, torch.ones, torch.full}
+
+    def __init__(self, largest_bytes: float) -> None:
+        super().__init__()
+        self._bytes_left = largest_bytes
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if func in self._sized:
+            self._spend(args, kwargs or {})
         if func in self._created:
             return torch.zeros(*args, **{name: value for name, value in (kwargs or {}).items() if name != "generator"})
         if func in self._filled:
             return args[0] if args else (kwargs or {})["tensor"]
         return func(*args, **(kwargs or {}))
 
+    def _spend(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        size = kwargs.get("size", args[0] if args and isinstance(args[0], (tuple, list)) else args)
+        self._bytes_left -= 4 * math.prod(size)
+        if self._bytes_left < 0:
+            raise _TooLarge
+
 
 def _load_network(path: Path, card: ModelCard, create: Callable[[Family, NetworkSettings], nn.Module]) -> nn.Module:
     if path.name not in card.files:
         raise _damaged(card.title, f"its card does not name {path.name}")
     settings = _settings(card)
-    network = build_empty(lambda: create(family(card.family), settings))
-    weights = load_weights(path, network.state_dict(), title=card.title, sha256=card.files[path.name])
-    network.load_state_dict(weights, strict=True, assign=True)
-    return network.eval()
+    made = family(card.family)
+    return load_network(lambda: create(made, settings), path, title=card.title, sha256=card.files[path.name])
 
 
 def _settings(card: ModelCard) -> NetworkSettings:

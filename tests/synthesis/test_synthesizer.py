@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from studio.families import stylegan2
+from studio.families.base import family, settings_from
 from studio.synthesis.backend import Part, Span, State, Unavailable, prepared, run
 from studio.synthesis.backends import Measurements
 from studio.synthesis.synthesizer import Synthesizer
+from tests.making import SETTINGS as SETTINGS_OF
 
 SETTINGS = stylegan2.StyleGAN2Settings(
     resolution=32, z_dim=16, w_dim=16, mapping_layers=2, channel_base=256, channel_max=16
@@ -119,6 +121,17 @@ def test_other_noise_is_another_picture() -> None:
     without = [bench.synthesizer.draw(styles, None) for _ in range(3)]
     assert all(torch.allclose(each, bench.generator.synthesize(styles), atol=1e-4) for each in without)
     assert bench.is_right(with_noise, styles)
+
+
+def test_a_picture_that_is_moved_follows_one_that_is_not() -> None:
+    torch.manual_seed(5)
+    generator = family("stylegan3").generator(settings_from("stylegan3", SETTINGS_OF["stylegan3"])).eval()
+    synthesizer = Synthesizer(generator, prepared(generator, torch.float32), lambda work: None)
+    styles = generator.map(torch.randn(1, 16))
+    moved = generator.placed(styles, torch.tensor([[1.0, 0.0, 0.2], [0.0, 1.0, 0.1], [0.0, 0.0, 1.0]]))
+    for wish in (styles, moved, moved, styles, styles, moved):
+        assert torch.allclose(synthesizer.draw(wish, None), generator.synthesize(wish), atol=1e-4)
+    assert not torch.allclose(generator.synthesize(styles), generator.synthesize(moved), atol=1e-2)
 
 
 def test_a_batch_is_cut_into_eights() -> None:

@@ -140,7 +140,7 @@ def _checksum(source: Path) -> str:
     return digest.hexdigest()
 
 
-# ------------------------------------------------------------------ writing
+# ── writing ──
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
@@ -193,7 +193,7 @@ def _parts(array: np.ndarray) -> Iterator[np.ndarray]:
     yield from (array[index] for index in range(len(array)))
 
 
-# ------------------------------------------------------------------ the child
+# ── the child ──
 
 
 def answer(request: Mapping[str, str]) -> dict[str, Any]:

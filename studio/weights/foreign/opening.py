@@ -235,7 +235,7 @@ def build(found: Found, candidate: int = 0) -> tuple[nn.Module, nn.Module | None
         Damaged: a tensor is missing, too many, of another shape, or not finite.
     """
     from studio.families.base import Calibrated, family, settings_from
-    from studio.weights.store import build_empty, load_weights
+    from studio.weights.store import load_network
 
     if not 0 <= candidate < len(found.candidates):
         raise BadInput("There is no such way to read this model.", "Choose one that is shown.")
@@ -243,10 +243,7 @@ def build(found: Found, candidate: int = 0) -> tuple[nn.Module, nn.Module | None
     made = family(found.family)
 
     def loaded(create: Callable[[], nn.Module], name: str) -> nn.Module:
-        network = build_empty(create)
-        weights = load_weights(found.folder / name, network.state_dict(), title=found.file_name)
-        network.load_state_dict(weights, strict=True, assign=True)
-        return network.eval()
+        return load_network(create, found.folder / name, title=found.file_name)
 
     generator = loaded(lambda: made.generator(settings), GENERATOR_FILE)
     if isinstance(generator, Calibrated):

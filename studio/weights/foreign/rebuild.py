@@ -146,7 +146,7 @@ def item_bytes(kind: str) -> int:
     return 2 if kind == "bfloat16" else np.dtype(kind).itemsize
 
 
-# ------------------------------------------------------------------ tensors
+# ── tensors ──
 
 
 def _whole_numbers(values: object) -> tuple[int, ...]:
@@ -216,7 +216,7 @@ _TENSOR_MAKERS: Mapping[Pair, Callable[[Reading, tuple[Any, ...]], object]] = {
 }
 
 
-# ------------------------------------------------------------------ numpy
+# ── numpy ──
 
 
 def _numpy_kind(dtype: object) -> str:
@@ -274,7 +274,7 @@ def _numpy_frombuffer(reading: Reading, arguments: tuple[Any, ...]) -> object:
     return _numpy_view(reading, shape, _numpy_kind(dtype), is_text(order, "F"), content)
 
 
-# ------------------------------------------------------------------ other plain data
+# ── other plain data ──
 
 
 def _dictionary(reading: Reading, arguments: tuple[Any, ...]) -> dict[Any, Any]:

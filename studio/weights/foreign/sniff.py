@@ -138,7 +138,7 @@ def other_zip(names: list[str]) -> BadInput:
     return BadInput(f"This is a zip that holds no model. In it: {shown}.", "Drop the weights file itself.")
 
 
-# ------------------------------------------------------------------ parsed files that no adapter knows
+# ── parsed files that no adapter knows ──
 
 _SHOWN_NAMES = 6
 _DEEPEST = 40

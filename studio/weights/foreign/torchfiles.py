@@ -56,7 +56,7 @@ def _other_byte_order() -> BadInput:
     )
 
 
-# ------------------------------------------------------------------ persistent ids
+# ── persistent ids ──
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ def _zip_storages(records: Mapping[str, memoryview]) -> Persistent:
     return storage
 
 
-# ------------------------------------------------------------------ legacy files
+# ── legacy files ──
 
 
 def _legacy(data: memoryview, reading: Reading, depth: int) -> object:
@@ -186,7 +186,7 @@ def _legacy_memories(
     return memories
 
 
-# ------------------------------------------------------------------ zips
+# ── zips ──
 
 
 def torch_records(data: memoryview) -> dict[str, memoryview]:
