@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
 PICTURE = "() => document.querySelector('#live-canvas').toDataURL()"
+LAST_BITS = 10
 STATE = "() => JSON.stringify(window.latentStudioPlayer.point())"
 
 
@@ -28,6 +32,15 @@ def settle(page) -> str:
         "() => { const p = window.latentStudioPlayer.canvas; return p.shown === p.stamp && !p.underway.size; }"
     )
     return page.evaluate(PICTURE)
+
+
+def difference(picture: str, other: str) -> int:
+    """The greatest between two data URLs, of 255. A faster form of the same network may change the last bits."""
+    first, second = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"), np.int16)
+        for url in (picture, other)
+    )
+    return int(np.abs(first - second).max()) if first.shape == second.shape else 255
 
 
 def test_the_shelf_shows_every_model_with_what_it_is(page) -> None:
@@ -84,10 +97,10 @@ def test_every_step_can_be_undone_and_done_again(page) -> None:
         steps.append((settle(page), page.evaluate(STATE)))
     for step in reversed(steps[:-1]):
         page.keyboard.press("z")
-        assert (settle(page), page.evaluate(STATE)) == step
+        assert difference(settle(page), step[0]) <= LAST_BITS and page.evaluate(STATE) == step[1]
     for step in steps[1:]:
         page.keyboard.press("Shift+Z")
-        assert (settle(page), page.evaluate(STATE)) == step
+        assert difference(settle(page), step[0]) <= LAST_BITS and page.evaluate(STATE) == step[1]
 
 
 def test_controls_reset_and_snap(page) -> None:
@@ -110,7 +123,6 @@ def test_a_blend_of_neighbours_keeps_its_spread(page) -> None:
 
 def test_a_walk_is_played_and_exported(page, tmp_path: Path) -> None:
     import av
-    from PIL import Image
 
     open_model(page, "tiny-style")
     for _ in range(3):
@@ -180,7 +192,7 @@ def test_a_saved_picture_brings_its_place_back_after_a_restart(page, studio_serv
     drop(page, saved)
     expect(page.locator("#live-canvas")).to_be_visible()
     expect(page.locator("#direction-0")).to_be_visible()
-    assert settle(page) == picture
+    assert difference(settle(page), picture) <= LAST_BITS
     assert json.loads(page.evaluate(STATE)) == json.loads(state)
 
 
@@ -199,11 +211,12 @@ def test_a_picture_saved_on_a_walk_is_the_one_that_was_seen(page) -> None:
     page.keyboard.press("a")
     expect(page.locator("#notices")).to_contain_text("lies between two points")
     page.keyboard.press("r")
-    assert settle(page) != seen
+    assert difference(settle(page), seen) > LAST_BITS
     page.locator("#gallery-room-button").click()
     page.locator("#gallery .saved button").first.click()
     expect(page.locator("#live-canvas")).to_be_visible()
-    page.wait_for_function(f"(seen) => ({PICTURE})() === seen", arg=seen)
+    page.wait_for_function("() => window.latentStudioPlayer.canvas.last.scene !== undefined")
+    assert difference(settle(page), seen) <= LAST_BITS
 
 
 def test_edits_of_the_strip_are_undone_like_everything_else(page) -> None:
@@ -254,7 +267,6 @@ def drop(page, path: Path) -> None:
 
 
 def test_a_picture_without_a_recipe_is_refused_plainly(page, tmp_path: Path) -> None:
-    from PIL import Image
 
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), "red").save(buffer, "PNG")

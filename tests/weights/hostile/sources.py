@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import numpy as np
+
 from tests.weights.hostile.assembler import Built, Call, Global, New, call, pickled
 from tests.weights.hostile.genuine import (
     STYLEGAN2,
@@ -229,6 +231,19 @@ def _configurations() -> Iterator[Hostile]:
     yield Hostile(kind=KIND, name="config-ours.safetensors", content=dcgan_safetensors(), beside=ours, acceptable=True)
 
 
+def _blocks(prefix: str, count: int) -> dict[str, np.ndarray]:
+    return {f"{prefix}.blocks.{place}.conv1.weight": random(4, 4, 3, 3) for place in range(count)}
+
+
+def _stages(count: int) -> dict[str, np.ndarray]:
+    names = [
+        f"Model.MainLayers.{place}.Layers.1.LinearLayer{layer}.Layer.weight"
+        for place in range(count)
+        for layer in (1, 2, 3)
+    ]
+    return {name: random(4, 4, 1, 1) for name in names}
+
+
 def _state_dicts() -> Iterator[Hostile]:
     """State dicts whose names lead an adapter astray."""
     weight = random(8, 8, 3, 3)
@@ -253,6 +268,19 @@ def _state_dicts() -> Iterator[Hostile]:
         "scalars": {"main.0.weight": weight[0, 0, 0, 0].reshape(()), "l1.0.weight": weight[0, 0, 0, 0].reshape(())},
         "one-axis": {f"main.{i}.weight": weight.ravel() for i in range(0, 15, 3)},
         "linear-billion": {"model.0.weight": weight.reshape(1, -1), "model.2.weight": weight.reshape(-1, 1)},
+        "fastgan-wide": {"init.init.0.weight": random(1, 32 * 1024, 4, 4), "feat_1024.1.weight": weight},
+        "lucidrains-wide": {
+            "GE.initial_block": random(1, 8192, 4, 4),
+            **_blocks("GE", 8),
+            "S.net.0.weight": weight[0, 0],
+        },
+        "lightweight-wide": {"GE.initial_conv.0.weight": random(16, 4096, 4, 4), "GE.layers.7.0.2.weight": weight},
+        "r3gan-wide": {"Model.MainLayers.0.Layers.0.Basis": random(8192, 4, 4), **_stages(9)},
+        "dcgan-wide": {"main.0.weight": random(1, 8192, 4, 4), "main.12.weight": random(64, 3, 4, 4)},
+        "stylegan3-wide": {
+            "synthesis.input.freqs": random(4096, 2),
+            "synthesis.L14_1024_3.weight": random(3, 4096, 1, 1),
+        },
         "collisions": {"main.0.weight": weight, "module.main.0.weight": weight * 2},
     }
     for label, arrays in lists.items():

@@ -6,18 +6,26 @@ Here a part of the corpus; `python -m benchmarks.hostile` takes all of it.
 from __future__ import annotations
 
 import hashlib
+import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from studio.errors import NotFound
+from studio.errors import Damaged, NotFound
 from studio.weights.foreign.opening import inspect
+from studio.weights.store import load_generator
+from tests.making import make_model
 from tests.weights.hostile import calls, damage, driver
 from tests.weights.hostile.corpus import TRAP, Case, make, make_genuine
 from tests.weights.hostile.hostile import Trap
 from tests.weights.hostile.judging import broken, unnoticed
 from tests.weights.hostile.reader import Verdict
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the readers are measured by Linux's means"
+)
 
 EVERY = 4
 """Of so many files one is taken."""
@@ -92,3 +100,20 @@ def test_what_was_opened_can_be_built_or_is_refused(cases: list[Case], confined:
 def test_impossible_paths_are_not_found(name: str, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="nothing at"):
         inspect(tmp_path / name, tmp_path / "into")
+
+
+GIGANTIC = {
+    "stylegan2": {"channel_base": 262_144, "channel_max": 4096, "z_dim": 4096, "w_dim": 4096, "mapping_layers": 16},
+    "dcgan": {"z_dim": 4096, "width": 1024},
+}
+
+
+@pytest.mark.parametrize("family", GIGANTIC)
+def test_network_far_larger_than_its_file_is_not_made(family: str, tmp_path: Path) -> None:
+    """A few lines in the card of a model could ask for tens of gigabytes."""
+    folder = make_model(tmp_path / "model", family)
+    card = json.loads((folder / "config.json").read_text())
+    card["settings"].update(GIGANTIC[family])
+    (folder / "config.json").write_text(json.dumps(card))
+    with pytest.raises(Damaged, match="far larger than its weights"):
+        load_generator(folder)
