@@ -161,7 +161,8 @@ def _serve_page(namespace: argparse.Namespace, door: Any, auth: tuple[str, str] 
     print("\nSaving what trains; it goes on at the next start.", flush=True)
     studio.close()
     blocks.close()
-    return 0
+    sys.stdout.flush()
+    os._exit(0)  # all is saved; threads that still compile a model would hold the end up for seconds
 
 
 def _studio(namespace: argparse.Namespace, *, public: bool = False) -> Studio:

@@ -14,7 +14,7 @@ from PIL import Image
 expect = pytest.importorskip("playwright.sync_api").expect
 
 PICTURE = "() => document.querySelector('#live-canvas').toDataURL()"
-LAST_BITS = 10
+LAST_BITS = 24
 STATE = "() => JSON.stringify(window.latentStudioPlayer.point())"
 
 
