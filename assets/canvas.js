@@ -8,6 +8,7 @@ const RAW = 0;
 const PIXEL_ART = 48;
 const SMOOTH_PX = 256;
 const REST_MS = 150;
+const LONG_MS = 350;
 const MIME = { 1: "image/jpeg", 2: "image/webp" };
 
 export class LiveCanvas {
@@ -48,6 +49,20 @@ export class LiveCanvas {
     this.send();
   }
 
+  /** The last wish failed: once more, for nobody else will ask. */
+  askAgain() {
+    this.retried = this.stamp + 1;
+    setTimeout(() => this.ask(this.last), 2 * REST_MS);
+  }
+
+  /** Show that a picture is on its way, if it takes long enough to be wondered at. */
+  mark() {
+    clearTimeout(this.marking);
+    if (!this.underway.size) { this.view.classList.remove("drawing"); return; }
+    const oldest = Math.min(...this.underway.values());
+    this.marking = setTimeout(() => this.view.classList.add("drawing"), Math.max(0, oldest + LONG_MS - performance.now()));
+  }
+
   /** After a draft: the full picture as soon as the hand rests. */
   settle() {
     clearTimeout(this.settling);
@@ -61,6 +76,7 @@ export class LiveCanvas {
     const { wish } = this;
     this.wish = null;
     this.underway.set(wish.stamp, performance.now());
+    this.mark();
     if (bySocket) this.socket.send(JSON.stringify(wish));
     else this.sendByCall(wish);
   }
@@ -75,6 +91,8 @@ export class LiveCanvas {
     this.underway.delete(stamp);
     if (!dropped && error && error !== this.complaint) notice(error, { hint, kind: "bad" });
     if (!dropped) this.complaint = error;
+    if (error && stamp === this.stamp && stamp !== this.retried) this.askAgain();
+    this.mark();
     this.send();
   }
 
@@ -83,6 +101,7 @@ export class LiveCanvas {
     const stamp = header.getUint32(0, true);
     const asked = this.underway.get(stamp);
     this.underway.delete(stamp);
+    this.mark();
     this.send();
     if (stamp <= this.shown) return;
     this.shown = stamp;

@@ -4,7 +4,6 @@ import { attempt, clamp, debounce, h } from "./studio.js";
 
 const CELL_PX = 76;
 const TILE_PX = 64;
-const MOST_AT_ONCE = 24;
 const FEW_AT_ONCE = 3; // while the hand moves, so that the picture itself never waits long
 
 /** The seed at a place of the map: the same formula as `latent.point.lattice_seed`. */
@@ -26,12 +25,12 @@ export function seedsAt(x, y, origin) {
 }
 
 export class SeedMap {
-  /** `place()` -> {x, y, origin}; `move(x, y, final)`; `tile(seed)` -> {model, point} of a thumbnail; `key()` names what thumbnails depend on. */
-  constructor({ place, move, tile, key }) {
-    Object.assign(this, { place, move, tile, key });
+  /** `place()` -> {x, y, origin}; `move(x, y, final)`; `tile(seed)` -> {model, point} of a thumbnail; `key()` names what thumbnails depend on; `atOnce()` how many to ask for at a time. */
+  constructor({ place, move, tile, key, atOnce }) {
+    Object.assign(this, { place, move, tile, key, atOnce });
     this.tiles = new Map();
     this.moved = 0;
-    this.wanted = new Set();
+    this.wanted = new Map(); // seed -> how far from the middle: near ones come first
     this.canvas = h("canvas.map", { id: "seed-map", tabIndex: 0, role: "application", ariaLabel: "Map of seeds: drag, or use the arrow keys" });
     this.context = this.canvas.getContext("2d");
     this.fetch = debounce(60, () => this.fetchTiles());
@@ -153,13 +152,14 @@ export class SeedMap {
     } else {
       context.fillStyle = "#1d1d22";
       context.fill();
-      this.wanted.add(seed);
+      this.wanted.set(seed, distance);
     }
     context.globalAlpha = 1;
   }
 
   async fetchTiles() {
-    const seeds = [...this.wanted].filter((seed) => !this.tiles.has(seed)).slice(0, performance.now() - this.moved < 300 ? FEW_AT_ONCE : MOST_AT_ONCE);
+    const missing = [...this.wanted].filter(([seed]) => !this.tiles.has(seed)).sort((a, b) => a[1] - b[1]);
+    const seeds = missing.map(([seed]) => seed).slice(0, performance.now() - this.moved < 300 ? FEW_AT_ONCE : this.atOnce());
     if (!seeds.length || this.fetching) return;
     const key = this.key();
     this.fetching = true;

@@ -4,6 +4,8 @@ import { LiveCanvas } from "./canvas.js";
 import { SeedMap, latticeSeed, seedsAt, sheet } from "./map.js";
 import { Strip } from "./strip.js";
 
+const LARGE_PX = 64;
+const NOTHING_YET = "data:image/gif;base64,R0lGODlhAQABAAAAACw=";
 const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null };
 const GROUPS = { sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
 const LAST_MODEL = "latent-studio-model";
@@ -36,6 +38,7 @@ class Player {
       move: (x, y, final) => this.moveTo(x, y, final),
       tile: () => ({ model: this.state.model, point: this.tilePoint() }),
       key: () => JSON.stringify([this.state.model, this.tilePoint()]),
+      atOnce: () => this.atOnce(),
     });
     this.knobs = h("div.panel");
     this.stripHost = h("section.card.strip-card", { id: "strip" });
@@ -106,15 +109,15 @@ class Player {
 
   /** For models whose pictures are signals without borders: where the picture is cut from. */
   placeCard() {
-    const slider = (id, key, name, low, high, step, snaps, title) => this.knob({ id, name, low, high, step, neutral: 0, snaps, title,
+    const slider = (id, key, name, low, high, step, snaps, title, unit) => this.knob({ id, name, low, high, step, unit, neutral: 0, snaps, title,
       get: () => this.state[key], set: (value) => { this.state[key] = value; } });
     return h("section.card", { id: "place" }, h("header", h("h3", "Place")),
       slider("move-across", "translate_x", "Move across", -1, 1, 0.01, [0], "To the left or right, in widths of the picture"),
       slider("move-up", "translate_y", "Move up", -1, 1, 0.01, [0], "Down or up, in heights of the picture"),
-      slider("turn", "rotate", "Turn", -180, 180, 1, [-90, 0, 90], "Clockwise, in degrees"));
+      slider("turn", "rotate", "Turn", -180, 180, 1, [-90, 0, 90], "Clockwise, in degrees", "°"));
   }
 
-  knob({ id, name, low, high, step, neutral, snaps = [], title, get, set }) {
+  knob({ id, name, low, high, step, unit = "", neutral, snaps = [], title, get, set }) {
     const input = h("input", { id, type: "range", min: low, max: high, step, ariaLabel: name, title });
     const output = h("output", { htmlFor: id });
     const reset = h("button.quiet.reset", { ariaLabel: `Reset ${name}`, title: "Reset", onclick: () => { this.change(() => set(neutral)); this.commit(); } }, icon("reset"));
@@ -126,7 +129,7 @@ class Player {
     this.rows.push(() => {
       const value = get();
       input.value = value;
-      output.textContent = value.toFixed(2);
+      output.textContent = step < 1 ? value.toFixed(2) : `${value}${unit}`;
       fillTrack(input, neutral);
       row.classList.toggle("changed", value !== neutral);
     });
@@ -176,7 +179,7 @@ class Player {
     const input = h("input", { id, type: "range", min: -5, max: 5, step: 0.05, ariaLabel: title });
     const output = h("output", { htmlFor: id });
     const reset = h("button.quiet.reset", { ariaLabel: `Reset ${title}`, onclick: () => { this.change(() => set(0)); this.commit(); } }, icon("reset"));
-    const ends = [-3, 3].map((amount) => h("img", { alt: `${title} ${amount}`, title: `Go to ${amount} σ`, onclick: () => { this.change(() => set(amount)); this.commit(); } }));
+    const ends = [-3, 3].map((amount) => h("img", { src: NOTHING_YET, alt: "", ariaLabel: `${title} ${amount}`, title: `Go to ${amount} σ`, onclick: () => { this.change(() => set(amount)); this.commit(); } }));
     const row = h("div.direction", ends[0],
       h("div.middle", h("div.top", h("label", { htmlFor: id }, title), h("span", { style: { display: "flex", alignItems: "center", gap: "4px" } }, output, reset)), input), ends[1]);
     input.addEventListener("input", () => this.change(() => set(snap(Number(input.value), [0], 0.12))));
@@ -192,14 +195,22 @@ class Player {
     return { name, row, ends, update };
   }
 
+  /** How many thumbnails to ask for at a time: a large model's come a few at a time, so that each is seen soon. */
+  atOnce() {
+    return this.about?.card.resolution > LARGE_PX ? 4 : 24;
+  }
+
   async refreshEnds() {
     const rows = this.directionShown ?? [];
     if (!rows.length || this.refreshing || this.drifting) { this.refreshLater = true; return; }
     this.refreshing = true;
     const here = this.point();
     const places = rows.flatMap(({ name }) => [-3, 3].map((amount) => ({ ...here, edits: [...here.edits.filter((edit) => edit.direction !== name), this.edit(name, amount)] })));
-    const pictures = await sheet({ model: this.state.model, point: {} }, places, 48);
-    pictures?.forEach((picture, index) => { rows[index >> 1].ends[index & 1].src = toUrl(picture); });
+    for (let first = 0; first < places.length && !this.refreshLater; first += this.atOnce()) {
+      const pictures = await sheet({ model: this.state.model, point: {} }, places.slice(first, first + this.atOnce()), 48);
+      pictures?.forEach((picture, index) => { const place = first + index; rows[place >> 1].ends[place & 1].src = toUrl(picture); });
+      if (!pictures) break;
+    }
     this.refreshing = false;
     if (this.refreshLater) { this.refreshLater = false; setTimeout(() => this.refreshEnds(), 200); }
   }

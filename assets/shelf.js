@@ -59,7 +59,7 @@ function card(model, refresh) {
         about.channels === 1 && h("span.tag", "grey"),
         about.classes.length > 0 && h("span.tag", `${about.classes.length} classes`),
         h("span.tag", licence(about))),
-      h("p", about.summary || `Trained on ${about.trained_on}.`)),
+      h("p", about.summary || (about.trained_on ? `Trained on ${about.trained_on}.` : "What it was trained on is not known."))),
     h("div.actions",
       h("button.button.primary.small", { onclick: play }, "Play"),
       h("button.button.small", { onclick: () => details(model, refresh) }, "About")));

@@ -213,6 +213,7 @@ export const errand = { play: null, base: null };
 
 export function openInPlayer(request) {
   errand.play = request;
+  window.scrollTo(0, 0);
   show("play");
   emit("play", request);
 }

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from studio.errors import StudioError
+from studio.errors import Busy, StudioError
 from studio.latent.point import Point, Scene
 from studio.options import to_json
 from studio.weights.card import WEIGHTS_FILE
@@ -89,7 +89,9 @@ class Engine:
     # ── the gate ──
 
     def submit(self, work: Callable[..., T], *args: Any) -> Future[T]:
-        """Run `work` in the device's thread."""
+        """Run `work` in the device's thread. Raises Busy once the studio is closing."""
+        if self._closed.is_set():
+            raise Busy("The studio is closing.", "Start it again.")
         return self._gate.submit(work, *args)
 
     def warm(self) -> None:
@@ -130,7 +132,7 @@ class Engine:
         pictures: list[np.ndarray] = []
         for start in range(0, len(points), step):
             self._let_the_hand_pass()
-            some = self.submit(self.frames, model_id, points[start : start + step]).result()
+            some = _result(self.submit(self.frames, model_id, points[start : start + step]))
             pictures += [enlarge(picture, size_px) for picture in some]
         return to_png(grid(pictures, columns=len(pictures), gap=0), None)
 
@@ -233,12 +235,13 @@ class Engine:
         known = measurements.of(player.card.sha256)
         kept = (self._cache / "prepared", player.card.sha256[:32]) if _is_lasting(model_id) else None
         backend = fastest(player.exact, player.plain, kept=kept)
-        if backend is None or (known and min(known, key=lambda name: known[name]) == EAGER):
+        if backend is None:
             return
         player.quick.use(backend)
         if not known and not self._closed.is_set():
             seconds = self.submit(self._measure, player).result()
-            measurements.remember(player.card.sha256, seconds)
+            if min(seconds, key=lambda name: seconds[name]) != EAGER:  # a busy moment shall not decide for good
+                measurements.remember(player.card.sha256, seconds)
 
     def settle(self) -> None:
         """Wait until every fast form that was begun is ready: for measuring."""
@@ -277,6 +280,14 @@ def _keep_large_buffers() -> None:
     if mallopt is not None:
         for parameter, size_bytes in ((-1, 1 << 30), (-2, 64 << 20), (-3, 32 << 20)):
             mallopt(parameter, size_bytes)
+
+
+def _result(future: Future[T]) -> T:
+    """What came of it. Raises Busy if the studio closed meanwhile."""
+    try:
+        return future.result()
+    except CancelledError:
+        raise Busy("The studio is closing.", "Start it again.") from None
 
 
 def _is_lasting(model_id: str) -> bool:

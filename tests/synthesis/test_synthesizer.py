@@ -168,7 +168,7 @@ def test_measuring_gives_up_the_slower_one(monkeypatch: pytest.MonkeyPatch) -> N
         bench = Bench()
         bench.synthesizer.use(bench.fake)
         seconds = itertools.cycle([1.0, 2.0] if fake_is_slow else [2.0, 1.0])
-        monkeypatch.setattr("studio.synthesis.synthesizer._least_seconds", lambda *_, seconds=seconds: next(seconds))
+        monkeypatch.setattr("studio.synthesis.synthesizer._seconds", lambda *_, seconds=seconds: next(seconds))
         assert set(bench.synthesizer.measure()) == {"eager", "fake"}
         assert bench.synthesizer.backend == winner
 
