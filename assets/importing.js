@@ -12,7 +12,9 @@ export function bring(kept, files) {
   const dialog = h("dialog.sheet.mount.bring", { id: "bring", ariaLabel: "Bring a model" }, body);
   const desk = { dialog, body, kept, id: null, busy: null };
   dialog.addEventListener("cancel", (event) => { if (desk.busy) event.preventDefault(); });
-  dialog.addEventListener("close", () => { leave(desk); dialog.remove(); });
+  const gone = () => { if (desk.id) navigator.sendBeacon(url(`import/${desk.id}/forget`)); };
+  window.addEventListener("pagehide", gone);
+  dialog.addEventListener("close", () => { window.removeEventListener("pagehide", gone); leave(desk); dialog.remove(); });
   roof().append(dialog);
   dialog.showModal();
   if (files) send(desk, files); else showWays(desk);
@@ -34,7 +36,7 @@ function leave(desk) {
 
 /** Let the whole room of `element`, while it is shown, take files that are dropped; pictures are left to the player. */
 export function takeDrops(element, take) {
-  const veil = h("div.shelf-veil.mount", { hidden: true }, h("div", icon("plus"), h("strong", "Drop it here"), h("p", "A model's file, several, or its folder.")));
+  const veil = h("div.shelf-veil.mount", { hidden: true }, h("div", icon("plus"), h("strong", "Drop it here"), h("p", "A model's file, several, its folder, or a zip of them.")));
   roof().append(veil);
   const meant = (event) => element.offsetParent && !document.querySelector("dialog[open]")
     && [...(event.dataTransfer?.items ?? [])].some((item) => item.kind === "file" && !item.type.startsWith("image/"));
@@ -121,7 +123,7 @@ const way = (title, inputs, verb, id, submit) => h("form.bring-way", { onsubmit:
 const isHidden = ({ path }) => path.split("/").some((part) => part.startsWith(".") && part !== ".config.json");
 
 /** Do `steps` with a bar and Cancel; a failure leads back to the three ways, with its sentence. */
-async function work(desk, stages, steps, again, back = () => showWays(desk)) {
+async function work(desk, stages, steps, again, back = () => showWays(desk), failed = (failure) => showWays(desk, failure, canRetry(failure) && again)) {
   const view = working(desk, stages, () => { desk.busy?.(); });
   const self = {};
   desk.token = self;
@@ -129,10 +131,13 @@ async function work(desk, stages, steps, again, back = () => showWays(desk)) {
     await steps(view);
   } catch (failure) {
     desk.busy = null;
-    if (desk.token === self && !failure.cancelled) showWays(desk, failure, again);
+    if (desk.token === self && !failure.cancelled) failed(failure);
     else if (desk.token === self && desk.dialog.open) back();
   }
 }
+
+/** A file that cannot be read now can never be. */
+const canRetry = ({ message }) => /cut off|disk|does not answer|Hub|free/.test(message);
 
 class Cancelled extends Error {
   cancelled = true;
@@ -193,9 +198,14 @@ const download = (desk, listing, weights) => work(desk, ["downloading", "reading
   showLook(desk, await follow(desk, view, await call("download_import", { id: listing.id, weights })));
 }, () => askHub(desk), () => showListing(desk, listing));
 
-const lookAgain = (desk, choice) => work(desk, ["reading", "drawing"], async (view) => {
-  showLook(desk, await follow(desk, view, await call("look_at_import", { id: desk.id, choice })));
-});
+/** Look at other weights of the folder. Should they be none, the step stays as it was, with the sentence. */
+const lookAgain = (desk, look, choice, about) => {
+  const stay = (failure) => showLook(desk, { ...look, about }, failure);
+  return work(desk, ["reading", "drawing"], async (view) => {
+    const found = await follow(desk, view, await call("look_at_import", { id: desk.id, choice }));
+    showLook(desk, { ...found, about });
+  }, undefined, stay, stay);
+};
 
 /** Where it is, how far, how fast; and Cancel. */
 function working(desk, stages, cancel) {
@@ -280,7 +290,7 @@ const back = (desk) => h("button.button", { type: "button", id: "bring-back", on
 
 const COLOURS = { 1: "grey", 3: "colour", 4: "with transparency" };
 
-function showLook(desk, look) {
+function showLook(desk, look, failure) {
   const form = aboutForm(look);
   const picked = () => Number(desk.body.querySelector(".candidate input:checked")?.value ?? 0);
   const keep = h("button.button.primary", { id: "bring-keep" }, "Keep on the shelf");
@@ -292,14 +302,15 @@ function showLook(desk, look) {
       look.kimg > 0 && h("span.tag", `${look.kimg.toLocaleString("en", { maximumFractionDigits: 1 })} thousand pictures seen`),
       look.learns && h("span.tag.own", "can be trained further")),
     look.warnings.length > 0 && h("ul.warnings", look.warnings.map((sentence) => h("li", sentence))),
-    look.choices.length > 1 && choice(desk, look),
+    failure && problem(failure),
+    look.choices.length > 1 && choice(desk, look, form),
     candidates(look),
     form.element,
     h("div.bring-foot", form.said, back(desk), h("span.spacer"), keep)));
 }
 
-function choice(desk, look) {
-  const select = h("select", { id: "bring-choice", onchange: () => lookAgain(desk, select.value) },
+function choice(desk, look, form) {
+  const select = h("select", { id: "bring-choice", onchange: () => lookAgain(desk, look, select.value, form.about()) },
     look.choices.map((name) => h("option", { value: name, selected: name === look.choice }, name)));
   return h("label.bring-field", h("span", `Weights: one of ${look.choices.length}`), select);
 }

@@ -37,9 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     namespace.home = Home(namespace.home.expanduser().resolve()) if namespace.home else default_home()
     try:
         status: int = namespace.perform(namespace) or 0
+        sys.stdout.flush()
         return status
     except StudioError as error:
         print(f"{error.message}\n{error.hint}".strip(), file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever read what was printed has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         print(f"{error.strerror or error}: {error.filename or ''}\nChoose another place, or free it.", file=sys.stderr)

@@ -30,7 +30,9 @@ EXCITED_BY = {64: 4, 128: 8, 256: 16, 512: 32}
 DOUBLED = {"paper": (8, 32, 128, 512), "all": tuple(CHANNELS)[1:], "none": ()}
 """The resolutions that have two convolutions, by the setting `doubled`."""
 
-_CALIBRATION_PICTURES = 512
+_CALIBRATION_PICTURES = 128
+_CALIBRATION_PICTURES_LARGE = 64
+_LARGE = 512
 _CALIBRATION_BATCH = 16
 _GATE_GAIN = 1.85
 
@@ -347,9 +349,14 @@ class Generator(SingleLatent):
 
 
 @torch.no_grad()
-def measure_statistics(generator: SingleLatent, pictures: int = _CALIBRATION_PICTURES) -> None:
+def measure_statistics(generator: SingleLatent, pictures: int | None = None) -> None:
     """Set the means and variances of every normalisation to their averages over batches of the generator's own
-    pictures, each batch normalised by itself. The seeds, and so the result, are always the same."""
+    pictures, each batch normalised by itself. The seeds, and so the result, are always the same.
+
+    Without a number it takes 128 pictures, and 64 from 512 px on, where each has more places to measure.
+    """
+    if pictures is None:
+        pictures = _CALIBRATION_PICTURES_LARGE if generator.resolution >= _LARGE else _CALIBRATION_PICTURES
     normalisations = [
         module for module in generator.modules() if isinstance(module, (nn.BatchNorm2d, ClassNormalisation))
     ]

@@ -5,7 +5,7 @@ our own format, with where it came from on its card. Nothing in a foreign file i
 
 cache/imports/<id>/files/     what was sent, below names of ours
 cache/imports/<id>/unpacked/  what a zip held
-cache/imports/<id>/found/     what the reading child wrote, and the sheets that were drawn of it
+cache/imports/<id>/found-…/   what the reading child wrote, and the sheets that were drawn of it
 cache/hub/<repository>/       what was downloaded; a cancelled download goes on from here
 """
 
@@ -129,6 +129,7 @@ class _Import:
     files: int = 0
     found: Found | None = None
     own: Path | None = None
+    room: Path = Path()
     look: Look | None = None
     forgotten: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -139,7 +140,7 @@ class _Import:
 
     def sheet(self, candidate: int) -> Path:
         """The drawn sheet of one way to read it."""
-        return self.folder / f"sheet-{candidate}.webp"
+        return self.room / f"sheet-{candidate}.webp"
 
 
 class Imports:
@@ -169,13 +170,14 @@ class Imports:
         """An import of a file or a folder of this machine, where it lies.
 
         Raises:
-            NotFound: there is nothing of that name.
+            NotFound: there is nothing of that name. BadInput: it is no ordinary file or folder, or may not be read.
         """
-        source = Path(text.strip().strip("\"'")).expanduser()
-        if not text.strip() or not source.is_absolute() or not source.exists():
+        source = incoming.path_of(text)
+        if not source.is_absolute() or not incoming.exists(source):
             raise NotFound(
                 f"There is no file or folder {text[:200]!r} on this machine.", "Give its whole path, from the root."
             )
+        incoming.require_readable(source)
         one = self._begin()
         one.source = source
         return one.id
@@ -221,6 +223,8 @@ class Imports:
             place.unlink(missing_ok=True)
             with self._lock:
                 one.files, one.bytes = one.files - 1, before
+            if isinstance(error, OSError) and one.forgotten:
+                raise _over() from error
             if isinstance(error, OSError):
                 raise explain_disk(error, place) from error
             raise
@@ -230,6 +234,8 @@ class Imports:
             one.bytes += len(chunk)
             if one.bytes > self._most_bytes:
                 raise self._too_big()
+        if one.forgotten:
+            raise _over()
         require_space(one.folder, len(chunk) + incoming.SPARE_BYTES)
         target.write(chunk)
 
@@ -331,9 +337,19 @@ class Imports:
     def _look(self, one: _Import, job: Job, choice: str) -> Look:
         job.stage("reading", "Reading the weights")
         source = incoming.opened(one.source, one.unpacked, self._most_bytes)
-        one.found, one.own = None, incoming.own_folder(source)
-        one.look = self._look_at_own(one, job, one.own) if one.own else self._look_at_foreign(one, job, source, choice)
-        return one.look
+        before = one.found, one.own, one.room
+        one.found, one.own, one.room = None, incoming.own_folder(source), one.folder / f"found-{secrets.token_hex(4)}"
+        one.room.mkdir()
+        try:
+            look = self._look_at_own(one, job, one.own) if one.own else self._look_at_foreign(one, job, source, choice)
+        except BaseException:  # what was looked at before can still be kept
+            incoming.clear(one.room)
+            one.found, one.own, one.room = before
+            raise
+        if one.look is not None:
+            incoming.clear(before[2])
+        one.look = look
+        return look
 
     def _look_at_own(self, one: _Import, job: Job, folder: Path) -> Look:
         from studio.weights.store import load_discriminator, load_generator
@@ -372,7 +388,7 @@ class Imports:
             raise NotFound(f"There are no weights {choice[:80]!r} in this folder.", "Choose one of the list.")
         chosen = choice or (choices[0] if choices else "")
         file = source / chosen if chosen else source
-        found = opening.inspect(file, self._room(one), cancelled=job.cancelled)
+        found = opening.inspect(file, one.room, cancelled=job.cancelled)
         job.stop_if_cancelled()
         one.found = found
         generator = self._draw_candidates(one, found, job)
@@ -395,13 +411,6 @@ class Imports:
             learns=found.has_discriminator and _trains(found.family, found.candidates[0].settings),
             about=self._about(one, source, file, f"{title}, {generator.resolution} px"),
         )
-
-    def _room(self, one: _Import) -> Path:
-        """An empty folder for what the reading child writes."""
-        room = one.folder / "found"
-        incoming.clear(room)
-        room.mkdir(parents=True)
-        return room
 
     def _draw_candidates(self, one: _Import, found: Found, job: Job) -> Generator:
         """A sheet for every way to read it; returns the first network."""
@@ -469,6 +478,7 @@ class Imports:
         def work(job: Job) -> str:
             with self._working(one):
                 job.stage("saving", "Putting it on the shelf")
+                self._require_free(about.title)
                 folder = self._shelf.place_for(about.title)
                 (self._save_own if one.own else self._save_foreign)(one, folder, about, candidate)
             self.forget(one.id)
@@ -487,9 +497,12 @@ class Imports:
                 "The licence is not named.",
                 f"Say under which one it came; if you do not know, say {UNKNOWN_LICENCE!r}.",
             )
-        if self._free_title(about.title) != about.title:
-            raise BadInput(f"There is a model called {about.title} on the shelf.", "Give this one another name.")
+        self._require_free(about.title)
         return about
+
+    def _require_free(self, title: str) -> None:
+        if self._free_title(title) != title:
+            raise BadInput(f"There is a model called {title} on the shelf.", "Give this one another name.")
 
     def _save_foreign(self, one: _Import, folder: Path, about: About, candidate: int) -> None:
         from studio.weights.foreign import opening
@@ -561,8 +574,8 @@ class Imports:
         Raises:
             NotFound: neither a path nor an address. All that looking and downloading raise.
         """
-        if not import_id and Path(source).expanduser().exists():
-            import_id = self.open_path(str(Path(source).expanduser().resolve()))
+        if not import_id and incoming.exists(incoming.path_of(source)):
+            import_id = self.open_path(str(incoming.path_of(source).resolve()))
         elif not import_id and not hub.is_address(source):
             raise NotFound(f"There is no file or folder {source[:200]!r}.", "Give a path, or owner/name on the Hub.")
         try:
@@ -609,7 +622,7 @@ class Imports:
         with self._lock:
             one = self._imports.get(safe_name(import_id))
         if one is None:
-            raise NotFound("This import is over.", "Bring the model again.")
+            raise _over()
         return one
 
     @contextmanager
@@ -622,6 +635,10 @@ class Imports:
             one.lock.release()
             if one.forgotten:
                 incoming.clear(one.folder)
+
+
+def _over() -> NotFound:
+    return NotFound("This import is over.", "Bring the model again.")
 
 
 # ── what the card says ──

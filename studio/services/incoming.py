@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from studio.data.archive import Archive, ArchiveLimits, is_zip
 from studio.errors import BadInput
@@ -33,6 +35,7 @@ def opened(source: Path, unpacked: Path, most_bytes: int) -> Path:
     Raises:
         BadInput: there is nothing, or a zip that cannot be used. NoSpace.
     """
+    require_readable(source)
     while source.is_dir():
         inside = [path for path in source.iterdir() if path.name not in hub.ABOUT_FILES]
         if not inside:
@@ -40,9 +43,43 @@ def opened(source: Path, unpacked: Path, most_bytes: int) -> Path:
         if len(list(source.iterdir())) > 1:
             break
         source = inside[0]
+        require_readable(source)
     if source.is_file() and is_zip(source):
         return unpack(source, unpacked, most_bytes)
     return source
+
+
+def path_of(text: str) -> Path:
+    """The path that somebody wrote: quoted, as a file:// address, or from the home folder "~"; a path of nothing if empty."""
+    text = text.strip().strip("\"'")
+    if text.startswith("file:///"):
+        text = unquote(text.removeprefix("file://"))
+    try:
+        return Path(text).expanduser() if text else Path("\0")
+    except RuntimeError:
+        return Path(text)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything at a path; False for what can be no path."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def require_readable(source: Path) -> None:
+    """Raise BadInput unless it is an ordinary file or a folder, and the studio may read it."""
+    try:
+        ordinary = source.is_file() or source.is_dir()
+    except OSError:
+        ordinary = True
+    if not ordinary:
+        raise BadInput("This is not an ordinary file or folder.", "Name the file of weights, or its folder.")
+    if not os.access(source, os.R_OK | (os.X_OK if source.is_dir() else 0)):
+        raise BadInput(f"The studio may not read {source.name}.", "Change its permissions, or copy it elsewhere.")
 
 
 def clear(folder: Path) -> None:
@@ -81,7 +118,12 @@ def unpack(file: Path, into: Path, most_bytes: int) -> Path:
         with Archive(file, limits) as archive:
             labels = [PurePosixPath(entry.label) for entry in archive.entries]
             wanted = [entry for entry, label in zip(archive.entries, labels, strict=True) if _wanted(label)]
-            if any(label.name == "data.pkl" and len(label.parts) <= 2 for label in labels) or not wanted:
+            if any(label.name == "data.pkl" and len(label.parts) <= 2 for label in labels) or not (
+                wanted or archive.refused
+            ):
+                return file
+            _require_usable(archive)
+            if not wanted:
                 return file
             require_space(into.parent, sum(entry.bytes for entry in wanted) + SPARE_BYTES)
             clear(into)
@@ -95,6 +137,13 @@ def unpack(file: Path, into: Path, most_bytes: int) -> Path:
     except OSError as error:
         raise explain_disk(error, file) from error
     return into
+
+
+def _require_usable(archive: Archive) -> None:
+    """Raise the reason for which a file of weights in a zip cannot be used, if there is one."""
+    for label, reason in archive.refused:
+        if PurePosixPath(label).suffix.lower() in hub.WEIGHT_SUFFIXES:
+            raise BadInput(f"{PurePosixPath(label).name[:80]}: {reason.replace(', as no picture does', '')}")
 
 
 def _wanted(label: PurePosixPath) -> bool:

@@ -40,6 +40,7 @@ def routes(studio: Studio) -> list[BaseRoute]:
         Route(f"{PREFIX}/file/{{kind}}/{{name:path}}", _file(studio)),
         Route(f"{PREFIX}/upload/{{upload_id}}", _guarded(studio, _upload), methods=["POST"]),
         Route(f"{PREFIX}/import/{{import_id}}", _guarded(studio, _import_file), methods=["POST"]),
+        Route(f"{PREFIX}/import/{{import_id}}/forget", _guarded(studio, _forget_import), methods=["POST"]),
         Route(f"{PREFIX}/recipe", _guarded(studio, _recipe), methods=["POST"]),
     ]
 
@@ -204,6 +205,13 @@ async def _import_file(studio: Studio, owner: str, request: Request) -> dict[str
     except ClientDisconnect:
         raise BadInput("The upload was cut off.", "Drop the file again.") from None
     return {"received": received}
+
+
+async def _forget_import(studio: Studio, owner: str, request: Request) -> bool:
+    """An import whose page was closed or loaded anew; browsers send nothing but a POST then."""
+    studio.policy.require("import")
+    await run_in_threadpool(studio.imports.forget, request.path_params["import_id"])
+    return True
 
 
 def _require_whole(request: Request, received: int) -> None:

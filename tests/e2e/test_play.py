@@ -35,12 +35,15 @@ def settle(page) -> str:
 
 
 def difference(picture: str, other: str) -> int:
-    """The greatest between two data URLs, of 255. A faster form of the same network may change the last bits."""
+    """The greatest between two data URLs, of 255. A faster form of the same network may change the last bits,
+    and colours that cannot be seen do not count."""
     first, second = (
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"), np.int16)
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA"), np.int16)
         for url in (picture, other)
     )
-    return int(np.abs(first - second).max()) if first.shape == second.shape else 255
+    if first.shape != second.shape:
+        return 255
+    return int(np.abs(first[..., :3] * (first[..., 3:] / 255) - second[..., :3] * (second[..., 3:] / 255)).max())
 
 
 def test_the_shelf_shows_every_model_with_what_it_is(page) -> None:

@@ -110,12 +110,12 @@ def chain_of(parts: Sequence[Part], *, ordered: bool) -> Chain | None:
 
 
 def _complete(link: Link) -> Arrays:
-    """The normalisation's tensors in the shapes of the studio, with the counter that old files lack."""
+    """The normalisation's tensors in the shapes of the studio, with the counter that old files lack and halved ones hold as a fraction."""
     tensors = dict(link.norm.tensors) if link.norm else {}
     if link.norm_kind == "layer":
         return {name: tensor.reshape(link.maps, *_square(tensor, link.maps)) for name, tensor in tensors.items()}
     if "running_mean" in tensors:
-        tensors.setdefault("num_batches_tracked", np.zeros((), np.int64))
+        tensors["num_batches_tracked"] = np.zeros((), np.int64)
     return tensors
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -103,6 +103,25 @@ def tensors(tree: object, prefix: str = "") -> dict[str, np.ndarray]:
         for name, value in tree.items()
         if isinstance(name, str) and name.startswith(prefix) and isinstance(value, np.ndarray)
     }
+
+
+def is_module(value: object) -> TypeGuard[Record]:
+    """Whether a value is a whole torch module: an object, made from nothing but its class, with a module's members."""
+    if not isinstance(value, Record) or value.arguments or value.persistent:
+        return False
+    return isinstance(value.state, dict) and value.state.keys() >= {"_parameters", "_buffers", "_modules"}
+
+
+def opened_modules(tree: object) -> object:
+    """The tree with state dicts in the places of whole torch modules: of itself, or of the entries of a dict.
+
+    Without any it is the same object.
+    """
+    if is_module(tree):
+        return module_tensors(tree)
+    if isinstance(tree, dict) and any(is_module(part) for part in tree.values()):
+        return {name: module_tensors(part) if is_module(part) else part for name, part in tree.items()}
+    return tree
 
 
 def module_tensors(module: Record, prefix: str = "", depth: int = 0) -> dict[str, np.ndarray]:

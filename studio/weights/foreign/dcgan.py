@@ -108,7 +108,7 @@ def _critic_names(found: Sequence[parts.Part]) -> dict[str, np.ndarray]:
     for part in found:
         number += part.kind == "sum"
         place = max(0, 3 * number - (part.kind == "sum"))
-        held = part.tensors if part.kind == "sum" else {"num_batches_tracked": np.zeros((), np.int64)} | part.tensors
+        held = part.tensors if part.kind == "sum" else part.tensors | {"num_batches_tracked": np.zeros((), np.int64)}
         named |= {f"main.{place}.{name}": value for name, value in held.items()}
     return named
 

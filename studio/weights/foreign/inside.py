@@ -15,6 +15,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,7 +25,7 @@ from studio.confine import limit_memory, processor_budget
 from studio.errors import BadInput, Damaged, NoSpace, StudioError
 from studio.paths import explain_disk
 from studio.weights.foreign.adapters import ADAPTERS
-from studio.weights.foreign.contents import Contents, Imported
+from studio.weights.foreign.contents import Contents, Imported, opened_modules
 from studio.weights.foreign.plain import read_safetensors, side_config
 from studio.weights.foreign.sniff import container, other_kind, unknown
 from studio.weights.foreign.torchfiles import read_legacy, read_pickle, read_zip
@@ -68,14 +69,23 @@ def parse(source: Path) -> Contents:
 
 
 def adapt(contents: Contents) -> Imported:
-    """What the first adapter that knows the format makes of it. Raises BadInput."""
+    """What the first adapter that knows the format makes of it; whole torch modules are state dicts to them if no adapter
+    knows the modules themselves. Raises BadInput."""
     if (refusal := other_kind(contents)) is not None:
         raise refusal
-    for adapter in ADAPTERS:
-        imported = adapter(contents)
-        if imported is not None:
-            return imported
+    for readable in _readings(contents):
+        for adapter in ADAPTERS:
+            imported = adapter(readable)
+            if imported is not None:
+                return imported
     raise unknown(contents)
+
+
+def _readings(contents: Contents) -> Iterator[Contents]:
+    yield contents
+    opened = opened_modules(contents.tree)
+    if opened is not contents.tree:
+        yield replace(contents, tree=opened)
 
 
 def handle(source: Path, into: Path) -> dict[str, Any]:
@@ -153,6 +163,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     position = 0
+    tensors = {name: _counted(name, array) for name, array in tensors.items()}
     for name, array in tensors.items():
         kind, size = _stored(name, array)
         end = position + math.prod(array.shape) * size
@@ -164,6 +175,12 @@ def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
         file.write(len(text).to_bytes(8, "little") + text)
         for name, array in tensors.items():
             _write_array(file, name, array)
+
+
+def _counted(name: str, array: np.ndarray) -> np.ndarray:
+    """Zero for a counter of batches that became a fraction when its model was halved: nothing reads it."""
+    fraction = isinstance(array, np.ndarray) and array.ndim == 0 and array.dtype.kind == "f"
+    return np.zeros((), np.int64) if fraction and str(name).endswith("num_batches_tracked") else array
 
 
 def _stored(name: str, array: np.ndarray) -> tuple[str, int]:

@@ -85,9 +85,9 @@ def _settings(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """What the shapes say."""
     blocks = numbered(weights, "G.blocks.")
     kernels = [weights.get(f"G.blocks.{place}.conv1.weight") for place in range(blocks)]
-    widths = [0 if kernel is None else kernel.shape[0] for kernel in kernels]
+    widths = [0 if kernel is None or kernel.ndim != 4 else kernel.shape[0] for kernel in kernels]
     picture, first = weights.get(f"G.blocks.{blocks - 1}.to_rgb.conv.weight"), weights["S.net.0.weight"]
-    if 0 in widths or picture is None or first.ndim != 2:
+    if 0 in widths or picture is None or picture.ndim != 4 or first.ndim != 2:
         raise BadInput("This StyleGAN2 of stylegan2-pytorch lacks layers.", "Download it again.")
     largest, capacity = max(widths), max(widths[-1] // 2, 1)
     if widths != [min(capacity << power, largest) for power in range(blocks, 0, -1)]:

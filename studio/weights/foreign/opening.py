@@ -31,6 +31,7 @@ _ANSWER_BYTES = 16_000_000
 _ASKED_EVERY_SECONDS = 0.05
 _LOGGED_BYTES = 8_000
 _ASK = "Ask its author for the plain weights as safetensors."
+_ASK_ANOTHER = "Download it again, or ask its author for the plain weights as safetensors."
 _MAX_FILES = 10_000
 _MAX_CANDIDATES = 16
 _SUFFIXES = (".pkl", ".pt", ".pth", ".safetensors", ".bin", ".ckpt", ".pickle", ".tar", ".model", ".h5", ".onnx")
@@ -243,7 +244,10 @@ def build(found: Found, candidate: int = 0) -> tuple[nn.Module, nn.Module | None
     made = family(found.family)
 
     def loaded(create: Callable[[], nn.Module], name: str) -> nn.Module:
-        return load_network(create, found.folder / name, title=found.file_name)
+        try:
+            return load_network(create, found.folder / name, title=found.file_name)
+        except Damaged as refusal:
+            raise Damaged(refusal.message, _ASK_ANOTHER) from None
 
     generator = loaded(lambda: made.generator(settings), GENERATOR_FILE)
     if isinstance(generator, Calibrated):

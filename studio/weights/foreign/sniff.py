@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from typing import NoReturn
@@ -20,6 +21,7 @@ _MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 _MAGIC_ENDS = 2 + 9 + len(_MAGIC)  # behind the protocol, and behind a frame where there is one
 _ZIP = b"PK\x03\x04"
 _SNIFFED_BYTES = 4096
+_HEADER_BYTES = 8_000_000
 
 
 def container(data: memoryview) -> str:
@@ -34,13 +36,24 @@ def container(data: memoryview) -> str:
         raise Damaged("This file is empty.", "Download or copy it again.")
     if head.startswith(_ZIP):
         return "zip"
-    if len(head) > 2 and head[0] == 0x80 and head[1] <= 5:
+    if len(head) > 2 and head[0] == 0x80 and head[1] <= 5 and not _has_whole_header(data):
         if head[1] < 2:
             raise BadInput("This pickle was written by a very old Python.", "Load it there and save it as safetensors.")
         return "legacy" if _MAGIC in head[2:_MAGIC_ENDS] else "pickle"
     if _is_safetensors(head, len(data)):
         return "safetensors"
     _refuse_other(head)
+
+
+def _has_whole_header(data: memoryview) -> bool:
+    """Whether a safetensors header lies at the start: its length may begin with the bytes of a pickle, such as 0x280."""
+    length = int.from_bytes(data[:8], "little")
+    if length > _HEADER_BYTES or length + 8 > len(data) or bytes(data[8:9]) != b"{":
+        return False
+    try:
+        return isinstance(json.loads(bytes(data[8 : 8 + length])), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:

@@ -344,3 +344,29 @@ def test_files_open_in_the_studio(tmp_path: Path, kind: str) -> None:
     with torch.no_grad():
         made = generator.synthesize(generator.map(z, rows))  # type: ignore[operator]
     assert found.family == "dcgan" and (made - making.pictures(network, z, label)).abs().max() < 1e-5
+
+
+def test_halved_files_are_read_with_their_counters(tmp_path: Path) -> None:
+    generator, critic = making.example(32, Z, 4), making.example_critic(32, 4)
+    networks = {"netG": generator.half().state_dict(), "netD": critic.half().state_dict()}
+    assert networks["netG"]["main.1.num_batches_tracked"].dtype == torch.int64
+    halved = {key: {name: value.half() for name, value in state.items()} for key, state in networks.items()}
+    torch.save(halved, tmp_path / "half.bin")
+    built, judge = opening.build(opening.inspect(tmp_path / "half.bin", tmp_path / "into"))
+    assert judge is not None and built.state_dict()["main.1.num_batches_tracked"] == 0
+    assert torch.equal(built.state_dict()["main.0.weight"], generator.state_dict()["main.0.weight"].float())
+
+
+@pytest.mark.parametrize("key", ["", "G", "generator", "model", "netG"])
+def test_whole_modules_are_read_as_their_state_dicts(tmp_path: Path, key: str) -> None:
+    network = making.example(32, Z, 4)
+    torch.save({key: network} if key else network, tmp_path / "whole.pt")
+    built, _ = opening.build(opening.inspect(tmp_path / "whole.pt", tmp_path / "into"))
+    expected = network.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in built.state_dict().items())
+
+
+def test_whole_modules_that_nobody_knows_are_still_named(tmp_path: Path) -> None:
+    torch.save(nn.GRU(2, 3), tmp_path / "whole.pt")
+    with pytest.raises(BadInput, match="whole object of somebody's program"):
+        opening.inspect(tmp_path / "whole.pt", tmp_path / "into")

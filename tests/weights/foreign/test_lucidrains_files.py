@@ -122,3 +122,14 @@ def test_a_mapping_that_does_not_fit_is_refused(tmp_path):
     content["GAN"]["SE.net.2.weight"] = torch.zeros(3, 3)
     with pytest.raises(BadInput, match="does not fit"):
         opened(tmp_path / "a", content)
+
+
+@pytest.mark.parametrize("name", ["G.blocks.0.conv1.weight", "G.blocks.2.to_rgb.conv.weight", "S.net.0.weight"])
+def test_numbers_without_axes_are_refused(tmp_path, name):
+    content = saved(16)[-1]
+    for prefix in ("", "E"):
+        place = name.replace(".", f"{prefix}.", 1)
+        assert place in content["GAN"]
+        content["GAN"][place] = torch.zeros(())
+    with pytest.raises(BadInput, match="lacks layers"):
+        opened(tmp_path / "a", content)

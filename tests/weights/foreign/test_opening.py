@@ -338,3 +338,11 @@ def test_choices_are_ranked(tmp_path: Path) -> None:
     assert choices(tmp_path / "g_ema.pt") == ("g_ema.pt",)
     with pytest.raises(NotFound):
         choices(tmp_path / "missing")
+
+
+def test_a_file_that_does_not_fit_is_not_sent_to_the_shelf(weights: Path, tmp_path: Path) -> None:
+    found = inspect(weights, tmp_path / "into")
+    safetensors.numpy.save_file({"a": np.zeros(1, np.float32)}, found.folder / inside.GENERATOR_FILE)
+    with pytest.raises(Damaged) as caught:
+        build(found)
+    assert "shelf" not in caught.value.hint and "Download it again" in caught.value.hint

@@ -176,3 +176,14 @@ def test_keras_and_picture_zips_by_content() -> None:
         read_zip(memoryview(archive(**{"a.png": b"x", "b.png": b"y"})))
     with pytest.raises(Damaged, match="too soon"):
         read_zip(memoryview(archive(**{"a.png": b"x" * 100})[:60]))
+
+
+@pytest.mark.parametrize("length", [0x80, 0x180, 0x280, 0x480, 0x580])
+def test_safetensors_whose_length_begins_like_a_pickle(length: int) -> None:
+    header = b'{"__metadata__": {}}'.ljust(length)
+    assert container(memoryview(length.to_bytes(8, "little") + header)) == "safetensors"
+
+
+@pytest.mark.parametrize("header", [b"{".ljust(0x280), b"[]".ljust(0x280), b'{"a": 1}'])
+def test_pickles_are_safetensors_only_with_a_whole_header(header: bytes) -> None:
+    assert container(memoryview((0x280).to_bytes(8, "little") + header)) == "pickle"
