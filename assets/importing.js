@@ -123,7 +123,8 @@ const way = (title, inputs, verb, id, submit) => h("form.bring-way", { onsubmit:
 const isHidden = ({ path }) => path.split("/").some((part) => part.startsWith(".") && part !== ".config.json");
 
 /** Do `steps` with a bar and Cancel; a failure leads back to the three ways, with its sentence. */
-async function work(desk, stages, steps, again, back = () => showWays(desk), failed = (failure) => showWays(desk, failure, canRetry(failure) && again)) {
+async function work(desk, stages, steps, again, back = () => showWays(desk), failed = (failure) => showWays(desk, failure, desk.stage !== "reading" && again)) {
+  desk.stage = stages[0];
   const view = working(desk, stages, () => { desk.busy?.(); });
   const self = {};
   desk.token = self;
@@ -135,9 +136,6 @@ async function work(desk, stages, steps, again, back = () => showWays(desk), fai
     else if (desk.token === self && desk.dialog.open) back();
   }
 }
-
-/** A file that cannot be read now can never be. */
-const canRetry = ({ message }) => /cut off|disk|does not answer|Hub|free/.test(message);
 
 class Cancelled extends Error {
   cancelled = true;
@@ -163,6 +161,7 @@ function send(desk, found) {
       await post(desk, file, path, (bytes) => view.tell({ stage: "sending", message: `Sending ${file.name}`, done: before + bytes, total }));
       before += file.size;
     }
+    desk.stage = "reading"; // what cannot be read now never can, so there is no trying again
     showLook(desk, await follow(desk, view, await call("look_at_import", { id: desk.id })));
   }, () => send(desk, found));
 }

@@ -261,9 +261,17 @@ function dropRecipes() {
   window.addEventListener("drop", (event) => {
     if (!isOurs(event)) return;
     event.preventDefault();
+    if (session.may.import && [...event.dataTransfer.files].some(({ name }) => /\.(pkl|pt|pth|safetensors)$/i.test(name))) return bringDropped(event.dataTransfer);
     const file = [...event.dataTransfer.files].find((candidate) => /png|webp/.test(candidate.type)) ?? event.dataTransfer.files[0];
     if (file) openRecipe(file);
   });
+}
+
+/** A model that was dropped on another room goes to the shelf. */
+async function bringDropped(transfer) {
+  const files = [...transfer.files].map((file) => ({ file, path: file.name }));
+  const { bring } = await import("./importing.js");
+  bring((id, title) => { emit("shelf"); notice(`${title} is on the shelf.`, { action: "Play it", onaction: () => openInPlayer({ model: id }) }); }, files);
 }
 
 export async function openRecipe(file) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import threading
 import time
 import webbrowser
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,6 +238,7 @@ def _train(namespace: argparse.Namespace) -> int:
     from studio.services.training_desk import Order
 
     studio = _studio(namespace)
+    namespace.base = _model_id(studio, namespace.base) if namespace.base else ""
     changes = _pairs(namespace.set, TrainConfig)
     if namespace.network:
         from studio.families.base import family
@@ -340,13 +343,14 @@ def _generate(namespace: argparse.Namespace) -> int:
         scenes = {namespace.scene.stem: _read_scene(namespace.scene)}
     else:
         scenes = {
-            f"{namespace.model}-{seed}": Scene(
+            f"{namespace.model.replace('/', '_')}-{seed}": Scene(
                 model=namespace.model,
                 point=Point(seeds=(Seed(seed=seed),), truncation=namespace.truncation, label=namespace.label),
             )
             for seed in _seed_list(namespace.seeds)
         }
     studio = _studio(namespace)
+    scenes = {name: replace(scene, model=_model_id(studio, scene.model)) for name, scene in scenes.items()}
     namespace.out.mkdir(parents=True, exist_ok=True)
     for name, scene in scenes.items():
         path = namespace.out / f"{name}.png"
@@ -354,6 +358,17 @@ def _generate(namespace: argparse.Namespace) -> int:
         print(path)
     studio.close()
     return 0
+
+
+def _model_id(studio: Studio, name: str) -> str:
+    """The id of a model that is named by its id, or by a title that no other one has. Raises NotFound."""
+    entries = studio.shelf.list()
+    titled = [entry.id for entry in entries if entry.title.casefold() == name.strip().casefold()]
+    if name not in {entry.id for entry in entries} and len(titled) == 1:
+        return titled[0]
+    if "@" not in name:
+        studio.shelf.folder(name)
+    return name
 
 
 def _seed_list(text: str) -> list[int]:
@@ -419,7 +434,9 @@ def _interpolate(namespace: argparse.Namespace) -> int:
     timeline = Timeline(keyframes=keyframes, loop=not namespace.once, path=namespace.path)
     settings = FilmSettings(format=namespace.out.suffix.lstrip(".") or "mp4", fps=namespace.fps, size_px=namespace.size)
     studio = _studio(namespace)
-    studio.exports.write(namespace.model, timeline, settings, namespace.out.resolve(), report=_show_count)
+    studio.exports.write(
+        _model_id(studio, namespace.model), timeline, settings, namespace.out.resolve(), report=_show_count
+    )
     print(f"\n{namespace.out}")
     studio.close()
     return 0
@@ -452,7 +469,9 @@ def _models(namespace: argparse.Namespace) -> None:
         return
     for entry in entries:
         card = entry.card
-        print(f"{entry.id:<32}{entry.problem or (card and f'{card.family} {card.resolution} px, {card.licence}')}")
+        print(
+            f"{entry.id:<32}{entry.problem or (card and f'{card.title}: {card.family} {card.resolution} px, {card.licence}')}"
+        )
 
 
 def _add_import(commands: Any) -> None:
@@ -471,32 +490,60 @@ def _add_import(commands: Any) -> None:
     parser.add_argument("--trained-on", default="", help="which pictures it learned from")
 
 
-def _import(namespace: argparse.Namespace) -> None:
+def _import(namespace: argparse.Namespace) -> int:
+    if not namespace.source.strip():
+        raise BadInput("There is nothing to import.", "Give a path, or owner/name on the Hub.")
     studio = _studio(namespace)
     try:
+        tell = _Stages()
         try:
             look = studio.imports.look_now(
-                namespace.source, choice=namespace.choice, revision=namespace.revision, tell=_show_stage
+                namespace.source, choice=namespace.choice, revision=namespace.revision, tell=tell
             )
         finally:
-            print(file=sys.stderr)
+            tell.end()
         _print_look(look)
+        if not 0 <= (namespace.candidate or 0) < len(look.candidates):
+            raise BadInput(f"There is no reading {namespace.candidate} of this model.", "Choose one of the list.")
         several = len(look.candidates) > 1
         if several or namespace.look:
-            namespace.sheet.write_bytes(studio.imports.contact_sheet(look.id))
-            print(f"Pictures of {'every reading' if several else 'it'}: {namespace.sheet}")
+            sheet = _free_path(namespace.sheet)
+            sheet.write_bytes(studio.imports.contact_sheet(look.id))
+            print(f"Pictures of {'every reading' if several else 'it'}: {sheet}")
         if namespace.look or (several and namespace.candidate is None):
             print("Nothing is kept yet." + " Choose a reading with --candidate N." * several)
             studio.imports.forget(look.id)
-            return
+            return 0 if namespace.look else 1
         print(studio.imports.keep_now(look.id, _about(namespace, look), namespace.candidate or 0))
+        return 0
     finally:
         studio.close()
 
 
-def _show_stage(status: JobStatus) -> None:
-    share = f" {100 * status.done // status.total} %" if status.total else ""
-    print(f"\r{status.message}{share:<8}", end="", file=sys.stderr, flush=True)
+def _free_path(path: Path) -> Path:
+    """The path itself, or the first of name-2, name-3, … that nothing has."""
+    names = (path if number == 1 else path.with_stem(f"{path.stem}-{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
+
+
+class _Stages:
+    """Says how far it is: in one line that changes on a terminal, else one line for every stage."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, status: JobStatus) -> None:
+        share = f" {100 * status.done // status.total} %" if status.total else ""
+        if sys.stderr.isatty():
+            print(f"\r{status.message}{share:<8}", end="", file=sys.stderr, flush=True)
+        elif status.message not in ("", self._last):
+            print(status.message, file=sys.stderr, flush=True)
+        self._last = status.message
+
+    def end(self) -> None:
+        """Leave the line that changes."""
+        if self._last and sys.stderr.isatty():
+            print(file=sys.stderr)
 
 
 def _print_look(look: Look) -> None:

@@ -105,11 +105,14 @@ def test_a_model_is_looked_at_and_brought(tmp_path: Path, capsys: pytest.Capture
     making_dcgan.write_dcgan(tmp_path / "flowers.pth")
     sheet, home = tmp_path / "sheet.png", ["--home", str(tmp_path / "home")]
     arguments = ["import", str(tmp_path / "flowers.pth"), "--sheet", str(sheet), *home]
-    assert cli.main(arguments) == 0
+    assert cli.main(arguments) == 1
     said = capsys.readouterr().out
     assert "DCGAN, 32 px, flowers.pth" in said and "Choose a reading with --candidate N." in said
     assert sheet.read_bytes().startswith(b"\x89PNG")
     assert not list((tmp_path / "home" / "models").iterdir())
+    before = sheet.read_bytes()
+    assert cli.main([*arguments, "--candidate", "99"]) == 1
+    assert "no reading 99" in capsys.readouterr().err and sheet.read_bytes() == before
     assert cli.main([*arguments, "--candidate", "1", "--title", "Flowers", "--licence", "MIT"]) == 0
     model = capsys.readouterr().out.splitlines()[-1]
     assert cli.main(["models", *home]) == 0
@@ -128,6 +131,7 @@ def test_a_model_is_looked_at_and_brought(tmp_path: Path, capsys: pytest.Capture
         (["train", "/no/such/folder"], "There is no folder"),
         (["train", "x", "--set", "speed=3"], "There is no setting 'speed'"),
         (["resume", "no-such-run"], "no such run"),
+        (["import", ""], "nothing to import"),
         (["import", "no such file.pkl"], "There is no file or folder"),
     ],
 )

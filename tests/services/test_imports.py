@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import zipfile
 from collections.abc import Iterator
@@ -185,6 +186,35 @@ def test_a_zip_may_hold_weights_of_others(studio: Studio, tmp_path: Path) -> Non
     assert all(studio.home.cache in path.parents for path in tmp_path.parent.rglob("LICENSE"))
 
 
+def test_odd_paths_are_refused(studio: Studio, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pkl")
+    for path in (str(tmp_path / "pipe.pkl"), "/dev/zero"):
+        with pytest.raises(BadInput, match="not an ordinary file"):
+            studio.imports.open_path(path)
+    for path in ("/" + "x" * 5_000, "", "/a\0b", "~nobody-at-all/x"):
+        with pytest.raises(NotFound, match="no file or folder"):
+            studio.imports.open_path(path)
+    assert studio.imports.open_path((tmp_path / "pipe.pkl").parent.as_uri())
+
+
+def test_weights_in_a_zip_that_cannot_be_used_are_said(studio: Studio, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("model.pth", bytes(1_000))
+    with pytest.raises(StudioError, match=r"model\.pth: .* packed in a way"):
+        studio.imports.look_now(str(tmp_path / "odd.zip"))
+
+
+def test_a_wrong_choice_leaves_what_was_looked_at(studio: Studio, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    making_dcgan.write_dcgan(tmp_path / "run" / "netG_epoch_24.pth")
+    (tmp_path / "run" / "netD_epoch_24.pth").write_bytes(b"nothing that could be read")
+    look = studio.imports.look_now(str(tmp_path / "run"))
+    with pytest.raises(StudioError):
+        studio.imports._ended(studio.imports.start_look(look.id, "netD_epoch_24.pth"))
+    assert studio.imports.sheet(look.id, 0).is_file()
+    assert studio.imports.keep_now(look.id, UNKNOWN)
+
+
 def test_a_bomb_is_refused(studio: Studio, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.pth", bytes(60_000_000))
@@ -273,8 +303,6 @@ def test_cancelling_leaves_nothing(studio: Studio, snapshot: Path) -> None:
 
 
 def test_leftovers_of_yesterday_are_swept(studio: Studio) -> None:
-    import os
-
     old, new = (studio.home.cache / "imports" / name for name in ("import-old", "import-new"))
     for folder in (old, new):
         folder.mkdir(parents=True)
