@@ -110,7 +110,7 @@ def chain_of(parts: Sequence[Part], *, ordered: bool) -> Chain | None:
 
 
 def _complete(link: Link) -> Arrays:
-    """The normalisation's tensors in the shapes of the studio, with the counter that old files lack and halved ones hold as a fraction."""
+    """The normalisation's tensors in the shapes of the studio, with a counter, which old files lack or halve."""
     tensors = dict(link.norm.tensors) if link.norm else {}
     if link.norm_kind == "layer":
         return {name: tensor.reshape(link.maps, *_square(tensor, link.maps)) for name, tensor in tensors.items()}
