@@ -504,6 +504,7 @@ def _import(namespace: argparse.Namespace) -> int:
             tell.end()
         _print_look(look)
         if not 0 <= (namespace.candidate or 0) < len(look.candidates):
+            studio.imports.forget(look.id)
             raise BadInput(f"There is no reading {namespace.candidate} of this model.", "Choose one of the list.")
         several = len(look.candidates) > 1
         if several or namespace.look:
