@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 
 _MEMORY_BYTES = 2 << 30
 _SHEET_BATCH = 8
-_REST_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 0.25
+_SHEET_SHARE = 0.02
+"""Of the time may go to thumbnails while a hand is moving."""
+_REST_SECONDS = 0.1
 _FORMS = 3
 """About how many times a model's size its forms take: exact, prepared and compiled."""
 _ONE_THREAD_PX = 64
@@ -131,14 +133,16 @@ class Engine:
         step = _SHEET_BATCH if card.resolution <= _ONE_THREAD_PX else 1
         pictures: list[np.ndarray] = []
         for start in range(0, len(points), step):
-            self._let_the_hand_pass()
+            begun = time.monotonic()
             some = _result(self.submit(self.frames, model_id, points[start : start + step]))
             pictures += [enlarge(picture, size_px) for picture in some]
+            if start + step < len(points):
+                self._let_the_hand_pass((time.monotonic() - begun) / _SHEET_SHARE)
         return to_png(grid(pictures, columns=len(pictures), gap=0), None)
 
-    def _let_the_hand_pass(self) -> None:
-        """Wait until no wish has come for a moment, but not for long."""
-        end = time.monotonic() + _LONGEST_WAIT_SECONDS
+    def _let_the_hand_pass(self, seconds: float) -> None:
+        """Wait until no wish has come for a moment, but not longer than so many seconds."""
+        end = time.monotonic() + seconds
         while time.monotonic() < min(end, self._wished + _REST_SECONDS):
             time.sleep(0.01)
 
@@ -162,9 +166,11 @@ class Engine:
 
         from studio.latent.resolve import resolve_many
         from studio.ops.images import to_uint8
+        from studio.synthesis.synthesizer import EAGER
 
         player = self.player(model_id)
-        torch.set_num_threads(1 if player.exact.resolution <= _ONE_THREAD_PX else os.cpu_count() or 1)
+        pixels_here = exact or player.quick.backend == EAGER  # a compiled form brings threads of its own
+        torch.set_num_threads(os.cpu_count() or 1 if pixels_here and player.exact.resolution > _ONE_THREAD_PX else 1)
         directions = self.directions(model_id) if any(point.edited for point in points) else {}
         with torch.inference_mode():
             styles = resolve_many(points, player.exact, directions)

@@ -116,6 +116,7 @@ def _settings(dtype: torch.dtype) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": _FORMATS[dtype],
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
+        "ENABLE_CPU_PINNING": False,  # the browser may sit on any core
         "INFERENCE_NUM_THREADS": os.cpu_count() or 1,
     }
 
