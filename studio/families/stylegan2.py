@@ -226,7 +226,31 @@ class Synthesis(nn.Module):
         return state[-1]
 
 
-class Generator(nn.Module):
+class Mapped(nn.Module):
+    """What the generators that map latents to w share, StyleGAN2 and 3: `mapping`, truncation and the mean of w."""
+
+    mapping: Mapping
+    num_styles: int
+
+    def map_w(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        """z [n, z_dim], label [n, classes] -> w [n, w_dim], neither truncated nor repeated for the layers."""
+        with layers.full_precision(z):
+            return cast(Tensor, self.mapping(z, label))
+
+    def map(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        """z [n, z_dim], label [n, classes] -> styles [n, num_styles, w_dim]: w' = w_avg + truncation (w - w_avg)."""
+        w = self.map_w(z, label)
+        if truncation != 1:
+            w = torch.lerp(self.mapping.w_avg, w, truncation)
+        return w[:, None].expand(-1, self.num_styles, -1)
+
+    @torch.no_grad()
+    def track_w_average(self, w: Tensor, beta: float) -> None:
+        """Move the mean of w, towards which truncation pulls, to the mean of this batch [n, w_dim]; `beta` is kept."""
+        self.mapping.w_avg.copy_(torch.lerp(w.detach().float().mean(dim=0), self.mapping.w_avg, beta))
+
+
+class Generator(Mapped):
     """The StyleGAN2 generator; see `studio.families.base.Generator` for what it answers."""
 
     def __init__(self, settings: StyleGAN2Settings) -> None:
@@ -241,18 +265,6 @@ class Generator(nn.Module):
             depth=settings.mapping_layers, averaged=True,
         )  # fmt: skip
         self.synthesis = Synthesis(settings)
-
-    def map_w(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z [n, z_dim], label [n, classes] -> w [n, w_dim], neither truncated nor repeated for the layers."""
-        with layers.full_precision(z):
-            return cast(Tensor, self.mapping(z, label))
-
-    def map(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """z [n, z_dim], label [n, classes] -> styles [n, num_styles, w_dim]: w' = w_avg + truncation (w - w_avg)."""
-        w = self.map_w(z, label)
-        if truncation != 1:
-            w = torch.lerp(self.mapping.w_avg, w, truncation)
-        return w[:, None].expand(-1, self.num_styles, -1)
 
     def synthesize(self, styles: Tensor, noise: Noise | None = None) -> Tensor:
         """styles [n, num_styles, w_dim] and noise [1 or n, 1, r, r] for each of `noise_sizes` -> pictures."""
@@ -296,11 +308,6 @@ class Generator(nn.Module):
             for layer in block.styled:
                 layer.fold(dtype)
         return prepared
-
-    @torch.no_grad()
-    def track_w_average(self, w: Tensor, beta: float) -> None:
-        """Move the mean of w, towards which truncation pulls, to the mean of this batch [n, w_dim]; `beta` is kept."""
-        self.mapping.w_avg.copy_(torch.lerp(w.detach().float().mean(dim=0), self.mapping.w_avg, beta))
 
     def style_matrices(self) -> tuple[Tensor, ...]:
         """For each style index the affine weights [out, w_dim] that read it: one convolution, and a ToRGB if any."""

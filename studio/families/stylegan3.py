@@ -323,7 +323,7 @@ def _follow(magnitude: Tensor, images: Tensor) -> None:
     magnitude.copy_(torch.lerp(images.detach().float().square().mean(), magnitude, _MAGNITUDE_KEPT))
 
 
-class Generator(nn.Module):
+class Generator(stylegan2.Mapped):
     """The StyleGAN3 generator; see `studio.families.base.Generator` for what it answers."""
 
     noise_sizes: tuple[int, ...] = ()
@@ -340,18 +340,6 @@ class Generator(nn.Module):
             depth=settings.mapping_layers, averaged=True,
         )  # fmt: skip
         self.synthesis = Synthesis(settings)
-
-    def map_w(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        """z [n, z_dim], label [n, classes] -> w [n, w_dim], neither truncated nor repeated for the layers."""
-        with layers.full_precision(z):
-            return cast(Tensor, self.mapping(z, label))
-
-    def map(self, z: Tensor, label: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """z [n, z_dim], label [n, classes] -> styles [n, num_styles, w_dim]: w' = w_avg + truncation (w - w_avg)."""
-        w = self.map_w(z, label)
-        if truncation != 1:
-            w = torch.lerp(self.mapping.w_avg, w, truncation)
-        return w[:, None].expand(-1, self.num_styles, -1)
 
     def placed(self, styles: Tensor, transform: Tensor | None = None) -> Tensor:
         """Styles that draw the same picture elsewhere. They are for `synthesize` and the stages alone.
@@ -414,11 +402,6 @@ class Generator(nn.Module):
             if isinstance(layer, SynthesisLayer):
                 layer.fold(dtype)
         return prepared
-
-    @torch.no_grad()
-    def track_w_average(self, w: Tensor, beta: float) -> None:
-        """Move the mean of w, towards which truncation pulls, to the mean of this batch [n, w_dim]; `beta` is kept."""
-        self.mapping.w_avg.copy_(torch.lerp(w.detach().float().mean(dim=0), self.mapping.w_avg, beta))
 
     def style_matrices(self) -> tuple[Tensor, ...]:
         """For each style index the affine weights [out, w_dim] that read it: the input first, then each layer."""

@@ -37,6 +37,9 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MEMORY_BYTES = 2 << 30
+SNAPSHOT_MARK = "@"
+"""Between run and step in the id of a snapshot, which plays like a model of the shelf."""
+
 _SHEET_BATCH = 8
 _SHEET_SHARE = 0.02
 """Of the time may go to thumbnails while a hand is moving."""
@@ -298,7 +301,7 @@ def _result(future: Future[T]) -> T:
 
 def _is_lasting(model_id: str) -> bool:
     """Whether it is a model of the shelf, and not a snapshot of a run that learns on."""
-    return "@" not in model_id
+    return SNAPSHOT_MARK not in model_id
 
 
 def _log_failure(future: Future[Any]) -> None:

@@ -11,7 +11,7 @@ from studio.options import to_json
 from studio.paths import Home, bundled, put_in_place, temporary_beside
 from studio.services.canvas import Canvas
 from studio.services.datasets import Datasets, UploadLimits
-from studio.services.engine import Engine
+from studio.services.engine import SNAPSHOT_MARK, Engine
 from studio.services.exports import Exports
 from studio.services.gallery import Gallery, SavedPicture
 from studio.services.imports import Imports
@@ -23,7 +23,6 @@ from studio.services.training_desk import TrainingDesk
 from studio.weights.card import WEIGHTS_FILE
 from studio.weights.shelf import Shelf
 
-SNAPSHOT_MARK = "@"
 _MOST_CANVASES = 1000
 
 

@@ -43,15 +43,14 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A foreign model that was read: what it is, and the folder with its weights in our own format.
+class _Facts:
+    """What the child answers.
 
     Attributes:
         format: for people, such as "StyleGAN2-ADA (NVIDIA), pickle".
         candidates: ways to read what its names cannot tell, the best guess first.
         arguments: original ones worth keeping on the card.
         sha256: of the foreign file.
-        folder: holds generator.safetensors, perhaps discriminator.safetensors, and found.json.
     """
 
     family: str
@@ -64,23 +63,17 @@ class Found:
     file_name: str
     sha256: str
     has_discriminator: bool
-    folder: Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Facts:
-    """What the child answers: `Found` without its folder."""
+class Found(_Facts):
+    """A foreign model that was read: what it is, and the folder with its weights in our own format.
 
-    family: str
-    format: str
-    candidates: tuple[Candidate, ...]
-    classes: tuple[str, ...]
-    kimg: float
-    arguments: dict[str, Any]
-    warnings: tuple[str, ...]
-    file_name: str
-    sha256: str
-    has_discriminator: bool
+    Attributes:
+        folder: holds generator.safetensors, perhaps discriminator.safetensors, and found.json.
+    """
+
+    folder: Path
 
 
 def choices(source: Path) -> tuple[str, ...]:
