@@ -4,12 +4,14 @@ slid over each channel, float32. Written from the formulas, for the other forms 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from studio.families import stylegan2, stylegan3
+from studio.ops import layers
 
 _TAPS = torch.tensor([1.0, 3.0, 3.0, 1.0])
 
@@ -64,6 +66,30 @@ def _filtered(images: Tensor, border: tuple[int, int]) -> Tensor:
     channels = images.shape[1]
     kernel = (torch.outer(_TAPS, _TAPS) / 16).expand(channels, 1, 4, 4)
     return F.conv2d(F.pad(images, [*border, *border]), kernel, groups=channels)
+
+
+def judge(critic: stylegan2.Discriminator, images: Tensor) -> Tensor:
+    """images [n, channels, r, r] -> logits [n, 1] of an unconditional residual critic, as published."""
+    features = _layer(critic.get_submodule(f"b{critic.resolutions[0]}").fromrgb, images)  # type: ignore[arg-type]
+    for resolution in critic.resolutions:
+        block: Any = critic.get_submodule(f"b{resolution}")
+        features = _layer(block.skip, features) + _layer(block.conv1, _layer(block.conv0, features))
+    last = _layer(critic.b4.conv, layers.minibatch_deviation(features, critic.b4.group_size)).flatten(1)
+    return critic.b4.out(F.leaky_relu(critic.b4.fc(last), 0.2))  # type: ignore[no-any-return]
+
+
+def _layer(layer: stylegan2.Convolution, images: Tensor) -> Tensor:
+    weight = layer.weight / math.sqrt(layer.weight[0].numel())
+    size = weight.shape[2]
+    if layer.down:
+        border = (2, 2) if size == 3 else (1, 1)
+        images = _filtered(images, border) / 4
+        images = F.conv2d(images, weight, stride=2) if size == 3 else F.conv2d(images[:, :, ::2, ::2], weight)
+    else:
+        images = F.conv2d(images, weight, padding=size // 2)
+    if layer.bias is not None:
+        images = F.leaky_relu(images + layer.bias[:, None, None], 0.2)
+    return images * layer.gain
 
 
 # ── StyleGAN3 ──

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from studio.errors import BadInput
 from studio.families.base import NetworkSettings, Noise, Stage
-from studio.ops import layers, packed, resample
+from studio.ops import fused, layers, packed, resample
 from studio.options import option
 
 
@@ -336,14 +336,13 @@ class Convolution(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         size = self.weight.shape[2]
         weight = layers.equalised_weight(self.weight, self.gain)
-        bias = None if self.bias is None else self.bias * self.gain
-        if not self.down:
-            images = F.conv2d(images, weight, bias, padding=size // 2)
-        elif size == 1:
-            images = F.conv2d(resample.downsample(images), weight, bias)
-        else:
-            images = resample.convolve_down(images, weight, bias)
-        return images if bias is None else layers.activate(images, self.clamp)
+        if self.down:
+            images = resample.downsample(images) if size == 1 else resample.blur(images)
+        stride, padding = (2, 0) if self.down and size > 1 else (1, 0 if self.down else size // 2)
+        if self.bias is None:
+            return F.conv2d(images, weight, None, stride, padding)
+        bent = fused.convolve_bent(images, weight, self.bias * self.gain, stride=stride, padding=padding)
+        return layers.limit(bent, self.clamp)
 
 
 class DiscriminatorBlock(nn.Module):

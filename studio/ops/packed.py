@@ -23,7 +23,7 @@ def pack(weight: Tensor, *, up: bool, size: int) -> Tensor:
     """
     weight = weight.transpose(0, 1) if up else weight
     weight = weight.contiguous(memory_format=torch.channels_last)
-    if not _can_pack(weight):
+    if not runs_here(weight):
         return weight.transpose(0, 1) if up else weight
     shape = (1, weight.shape[0 if up else 1], size, size)
     if up:
@@ -48,7 +48,8 @@ def convolve_transposed(images: Tensor, weight: Tensor) -> Tensor:
     return cast(Tensor, run(images, weight, None, _NONE, _NONE, _TWO, _ONE, 1, "none", [], ""))
 
 
-def _can_pack(weight: Tensor) -> bool:
+def runs_here(weight: Tensor) -> bool:
+    """Whether oneDNN's own operators can take a weight of this device and type."""
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if weight.dtype == torch.bfloat16:

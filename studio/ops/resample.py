@@ -32,9 +32,9 @@ def convolve_up(images: Tensor, weight: Tensor) -> Tensor:
     return cast(Tensor, _Blur.apply(packed.convolve_transposed(images, weight), 1, 4.0))
 
 
-def convolve_down(images: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """[n, i, h, w], even sizes -> [n, o, h/2, w/2]: the filter, then convolution by weight [o, i, 3, 3] of stride 2."""
-    return F.conv2d(cast(Tensor, _Blur.apply(images, 2, 1.0)), weight, bias, stride=2)
+def blur(images: Tensor) -> Tensor:
+    """[n, c, h, w] -> [n, c, h + 1, w + 1]: the filter, before a convolution by 3 x 3 with a stride of 2."""
+    return cast(Tensor, _Blur.apply(images, 2, 1.0))
 
 
 # The adjoint of each of these three is one of them again, which makes every derivative as quick as the forward pass:
@@ -81,7 +81,7 @@ class _Downsample(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> Any:
-        return _Upsample.apply(gradient) / 4
+        return _Upsample.apply(gradient / 4)
 
 
 def _filters(images: Tensor, gain: float) -> Tensor:

@@ -15,13 +15,14 @@ from studio.training.folder import RunFolder
 
 START_SILENCE_SECONDS = 120.0
 _SECRETS = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY")
-_QUICKER = {
+QUICKER = {
     "GOMP_SPINCOUNT": "20000",  # threads wait awake for microseconds only: longer starves others, not at all costs wake-ups
     "MALLOC_ARENA_MAX": "1",  # glibc keeps large blocks instead of faulting them in at every step;
     "MALLOC_TOP_PAD_": str(256 << 20),
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # it takes no larger number than this
     "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
 }
+"""What makes training quicker and must be in the environment before the process starts."""
 
 
 def trainer_command(root: Path) -> Sequence[str]:
@@ -32,7 +33,7 @@ def trainer_command(root: Path) -> Sequence[str]:
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment less what looks like a password; the trainer needs none. It finds this very studio."""
     kept = {name: value for name, value in environment.items() if not any(word in name.upper() for word in _SECRETS)}
-    for name, value in _QUICKER.items():
+    for name, value in QUICKER.items():
         kept.setdefault(name, value)
     house = str(Path(__file__).resolve().parents[2])
     kept["PYTHONPATH"] = os.pathsep.join(part for part in (house, kept.get("PYTHONPATH", "")) if part)

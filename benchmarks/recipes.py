@@ -1,0 +1,232 @@
+"""What a few minutes make of 30, of 100 and of all pictures of a set: recipes at equal wall time, with scores and sheets.
+
+python -m benchmarks.recipes ZIPS_OR_FOLDERS... --out results --minutes 5 --counts 30 100 0
+python -m benchmarks.recipes ... --recipe "wide: family=fastgan settings.width=48" --recipe "from birds: base=naturalist"
+python -m benchmarks.recipes --out results --report docs/recipes
+
+A recipe is the studio's plan with changes; without any, the plan itself. Runs are real trainer processes, one after the
+other; what is in the results folder already is not run again. Scores are of the averaged generator at the end: KID and
+coverage against the whole set, also against pictures that the run never saw, and copies against those that it saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from studio.data.dataset import open_dataset
+from studio.data.info import DatasetInfo
+from studio.features.extractor import load
+from studio.ops.images import from_uint8
+from studio.options import to_json
+from studio.paths import Home, bundled
+from studio.services.datasets import Datasets
+from studio.services.training_desk import changed
+from studio.training import events, sheet
+from studio.training.config import TrainConfig
+from studio.training.folder import RunFolder
+from studio.training.pictures import shrunk
+from studio.training.plan import plan
+from studio.training.process import trainer_command, without_secrets
+from studio.training.scores import Scorer, Scores
+from studio.weights.store import load_card, load_generator
+
+_JUDGED = 256
+_COLUMNS, _ROWS = 8, 3
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """The plan with changes. `base` is a model on the shelf, `family` an architecture; both empty: as planned."""
+
+    name: str
+    base: str = ""
+    family: str = ""
+    changes: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def read(cls, text: str) -> Recipe:
+        """ "name: base=naturalist family=fastgan r1_gamma=0.5 settings.width=48" """
+        name, _, rest = text.partition(":")
+        given = dict(part.split("=", 1) for part in rest.split())
+        base, family = given.pop("base", ""), given.pop("family", "")
+        return cls(name=name.strip(), base=base, family=family, changes=tuple((k, _value(v)) for k, v in given.items()))
+
+    def config(self, info: DatasetInfo, minutes: float) -> TrainConfig:
+        """What the run does. Without a family the plan chooses."""
+        folder = bundled("models") / self.base if self.base else None
+        chosen = {"family": self.family} if self.family else {}
+        config = plan(minutes, info, load_card(folder) if folder else None, **chosen).config
+        plain = {name: value for name, value in self.changes if not name.startswith("settings.")}
+        inner = {name.removeprefix("settings."): value for name, value in self.changes if name.startswith("settings.")}
+        return replace(changed(config, plain | {"settings": inner}), base_model=str(folder or ""), title=self.name)
+
+
+def main() -> None:
+    """Run what is missing, then print or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sets", nargs="*", type=Path, help="zips or folders of pictures")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, nargs="+", default=[5.0])
+    parser.add_argument("--counts", type=int, nargs="+", default=[100], help="pictures taken; 0 is all")
+    parser.add_argument("--resolution", type=int, default=64, help="at which the pictures are prepared")
+    parser.add_argument("--recipe", action="append", type=Recipe.read, default=[])
+    parser.add_argument("--report", type=Path, help="a folder for the table and the sheets")
+    chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    for minutes in chosen.minutes:
+        for source in chosen.sets:
+            for count in chosen.counts:
+                for recipe in chosen.recipe or [Recipe(name="plan")]:
+                    run(chosen.out, source, count, chosen.resolution, minutes, recipe)
+    if chosen.report:
+        report(chosen.out, chosen.report)
+
+
+def run(out: Path, source: Path, count: int, resolution: int, minutes: float, recipe: Recipe) -> None:
+    """One run, unless its result is there."""
+    name = "-".join((source.stem, str(count or "all"), f"{resolution}px", f"{minutes:g}min", recipe.name))
+    folder = out / re.sub(r"[^\w.-]+", "_", name)
+    if (folder / "result.json").exists():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    seen, whole = (prepared(out / "home", source, number, resolution) for number in (count, 0))
+    info = open_dataset(seen).info
+    config = recipe.config(info, minutes)
+    trained = train(folder / "run", replace(config, dataset=str(seen), dataset_fingerprint=info.fingerprint))
+    generator = load_generator(trained)[0]
+    made = sheet.draw(generator, range(_JUDGED), torch.device("cpu"))  # type: ignore[arg-type]
+    (folder / "sheet.webp").write_bytes(sheet.encode(made[: _COLUMNS * _ROWS], _COLUMNS))
+    records = events.read_records(folder / "run" / "events.jsonl")[0]
+    last = [record for record in records if record["event"] == "progress"][-1]
+    size = config.settings["resolution"]
+    against_all, against_seen = judged(made, whole, size), judged(made, seen, size)
+    result = {
+        "set": source.stem, "count": info.count, "minutes": minutes, "recipe": recipe.name, "family": config.family,
+        "base": recipe.base, "size_px": size, "kimg": last["kimg"], "seconds": last["seconds"],
+        "images_per_second": last["images_per_second"], "sign": last["metrics"].get("sign"),
+        "augment_p": last["metrics"].get("augment_p"), "kid": against_all.kid, "precision": against_all.precision,
+        "recall": against_all.recall, "coverage": against_all.coverage, "diversity": against_all.diversity,
+        "copied": against_seen.copied, "warnings": [r["topic"] for r in records if r["event"] == "warned"],
+        "config": to_json(config),
+    }  # fmt: skip
+    (folder / "result.json").write_text(json.dumps(result, indent=1))
+    shutil.rmtree(folder / "run" / "checkpoints", ignore_errors=True)
+    print(line(result), flush=True)
+
+
+def train(root: Path, config: TrainConfig) -> Path:
+    """A trainer process until its run is over; the folder of the last snapshot."""
+    root.mkdir()
+    folder = RunFolder(root)
+    folder.write_config(config)
+    folder.write_wish("train")
+    with open(folder.log, "wb") as log:
+        code = subprocess.run(
+            [*trainer_command(root), "--nice", "0"], env=without_secrets({}), stdout=log, stderr=log, check=False
+        ).returncode
+    if code:
+        sys.exit(f"{root}: the trainer ended with {code}; see its log")
+    return max(path for path in folder.snapshots.iterdir() if path.is_dir())
+
+
+def judged(made: Tensor, dataset: Path, size: int) -> Scores:
+    """The scores of made pictures beside a dataset, as the model saw it: shrunk to its size."""
+    pictures = open_dataset(dataset)
+
+    def read(places: list[int]) -> Tensor:
+        return shrunk(from_uint8(pictures.batch(places)[0]), size)
+
+    return Scorer(read, len(pictures), load("small")).judge(made)
+
+
+def prepared(home: Path, source: Path, count: int, resolution: int) -> Path:
+    """The folder of a dataset of `count` pictures (0: all) of a zip or a folder, the same ones every time."""
+    datasets = Datasets(Home(home).create())
+    title = f"{source.stem} {count or 'all'} {resolution}"
+    for info in datasets.list():
+        if info.title == title:
+            return datasets.folder(info.id)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / source.stem
+        folder.mkdir()
+        gather(source, count, folder)
+        made = datasets.prepare_here(folder, {"resolution": resolution}, title, tell=lambda _: None)
+    return datasets.folder(made.id)
+
+
+def gather(source: Path, count: int, into: Path) -> None:
+    """Copy `count` pictures, drawn by lot with a fixed seed, class folders kept only where all are taken."""
+    if source.is_dir():
+        names = sorted(str(path.relative_to(source)) for path in source.rglob("*") if path.suffix.lower() in _PICTURES)
+        for name in lot(names, count):
+            shutil.copy(source / name, into / name.replace("/", "_"))
+        return
+    with zipfile.ZipFile(source) as archive:
+        names = sorted(name for name in archive.namelist() if Path(name).suffix.lower() in _PICTURES)
+        for name in lot(names, count):
+            (into / name.replace("/", "_")).write_bytes(archive.read(name))
+
+
+def lot(names: Sequence[str], count: int) -> list[str]:
+    """All, or `count` of them."""
+    return random.Random(0).sample(list(names), count) if 0 < count < len(names) else list(names)
+
+
+# ── what came out ──
+
+
+def results(out: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every result, by set, number of pictures, minutes and KID."""
+    found = [(path.parent, json.loads(path.read_text())) for path in out.glob("*/result.json")]
+    yield from sorted(found, key=lambda one: (one[1]["set"], one[1]["count"], one[1]["minutes"], one[1]["kid"]))
+
+
+def line(result: dict[str, Any]) -> str:
+    """One row of the table."""
+    return (
+        f"| {result['set']} | {result['count']} | {result['minutes']:g} | {result['recipe']} | {result['size_px']} | "
+        f"{result['kimg']:.1f} | {result['kid']:.3f} | {result['precision']:.2f} | {result['coverage']:.2f} | "
+        f"{result['diversity']:.2f} | {result['copied']:.2f} |"
+    )
+
+
+HEAD = """| set | pictures | minutes | recipe | px | kimg | KID | precision | coverage | diversity | copied |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+
+
+def report(out: Path, folder: Path) -> None:
+    """`table.md` and a sheet for every result."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [HEAD]
+    for place, result in results(out):
+        rows.append(line(result))
+        shutil.copy(place / "sheet.webp", folder / f"{place.name}.webp")
+    (folder / "table.md").write_text("\n".join(rows) + "\n")
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+if __name__ == "__main__":
+    main()
