@@ -1,6 +1,11 @@
 // The runs: cards of all, the chosen one large and live. Its id stands in the address, so a reload or another tab attaches again.
+import { alarms, keep, mayKeep } from "./alarms.js";
 import { charts } from "./charts.js";
-import { amount, growth } from "./growth.js";
+import { comparison } from "./compare.js";
+import { filmMaker } from "./film.js";
+import { growth } from "./growth.js";
+import { originality } from "./originality.js";
+import { amount, story, take } from "./story.js";
 import { attempt, call, complain, duration, emit, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
 import { outcome } from "./waiting.js";
 
@@ -24,18 +29,25 @@ export async function mount(element) {
 
 // ── which run ──
 
+/** The address says which run, beside which other one, and at which step of it we look. */
 function readAddress(desk) {
-  const [kind, id] = decodeURIComponent(location.hash.slice(1)).split("=");
-  if (kind === "run" && id) chooseRun(desk, id);
-  if (kind === "job" && id) prepare(desk, id);
+  const named = new URLSearchParams(location.hash.slice(1));
+  if (named.get("run")) chooseRun(desk, named.get("run"), { other: named.get("with") ?? "", step: Number(named.get("at") ?? 0) });
+  if (named.get("job")) prepare(desk, named.get("job"));
 }
 
 const writeAddress = (text) => history.replaceState(history.state, "", `${location.pathname}${location.search}#${text}`);
 
-function chooseRun(desk, id) {
-  if (desk.chosen === id && desk.view) return;
+const writePlace = (view) => {
+  const [other, step] = [view.beside.other(), view.pictures.isLive() ? 0 : view.pictures.stage().step];
+  writeAddress(`run=${view.id}${other && `&with=${other}`}${step ? `&at=${step}` : ""}`);
+};
+
+function chooseRun(desk, id, place = { other: "", step: 0 }) {
+  desk.wanted = place;
+  if (desk.chosen === id && desk.view) { returnTo(desk); return; }
   desk.chosen = id;
-  writeAddress(`run=${id}`);
+  writeAddress(`run=${id}${place.other && `&with=${place.other}`}${place.step ? `&at=${place.step}` : ""}`);
   desk.view?.close();
   desk.view = null;
   showRuns(desk, desk.runs);
@@ -50,10 +62,18 @@ function showRuns(desk, runs) {
   if (!desk.view) {
     desk.view = runView(desk, summary);
     desk.place.replaceChildren(desk.view.element);
-    read(desk);
+    read(desk).then(() => returnTo(desk));
   }
+  desk.view.beside.offer(runs);
   desk.view.update(summary);
   return undefined;
+}
+
+/** After a reload: beside the other run again, and at the stage that was seen. */
+function returnTo({ view, wanted }) {
+  if (!view || !wanted) return;
+  if (wanted.step) view.pictures.goTo(wanted.step);
+  if (wanted.other) view.beside.choose(wanted.other);
 }
 
 function showNothing(desk) {
@@ -81,7 +101,9 @@ const closedRoom = () => h("div.empty", { id: "no-training" },
 async function follow(desk) {
   for (;;) {
     await new Promise((resolve) => setTimeout(resolve, 1000));
-    if (!document.hidden && desk.element.offsetParent && desk.view) await read(desk);
+    if (document.hidden || !desk.element.offsetParent || !desk.view) continue;
+    await read(desk);
+    await desk.view?.beside.read();
   }
 }
 
@@ -179,52 +201,74 @@ function runCard(desk, id) {
 // ── the chosen run ──
 
 function runView(desk, first) {
-  const pictures = growth(first.id);
-  const plots = charts();
+  const told = story();
   const parts = {
     title: h("h2", { id: "run-title" }), sentence: h("p.run-sentence", { id: "run-state" }), about: h("p.muted.run-about"),
-    actions: h("div.run-actions"), fill: h("i"), figures: h("dl.figures", { id: "run-figures" }), banners: h("div.banners", { id: "run-warnings" }),
+    actions: h("div.run-actions"), fill: h("i"), figures: h("dl.figures", { id: "run-figures" }),
   };
   parts.bar = h("div.progress", { id: "run-progress", role: "progressbar", ariaLabel: "Training", ariaValueMin: 0, ariaValueMax: 100 }, parts.fill);
-  const about = { classes: 0, kimg: new Map(), size_px: 64 };
-  const view = { id: first.id, since: 0, reading: false, summary: first, parts };
-  view.close = () => { pictures.close(); plots.close(); };
+  const view = { id: first.id, since: 0, reading: false, summary: first, told, parts, classes: 0 };
+  furnish(desk, view);
+  view.close = () => { view.pictures.close(); view.plots.close(); };
   view.take = (records) => {
-    takeRecords(view, records, about, plots);
-    pictures.update(view.summary, about);
+    take(told, records);
+    if (records.length) showStory(view);
   };
   view.update = (summary) => {
     const before = view.summary.state;
     view.summary = summary;
     updateParts(desk, view, before);
-    pictures.update(summary, about);
+    showPictures(view);
   };
-  view.element = h("article.run", { ariaLabelledby: "run-title" },
-    h("header.run-head", h("div.run-words", parts.title, parts.sentence, parts.about), parts.actions),
-    parts.bar, parts.figures, parts.banners,
-    h("div.run-body", pictures.element, plots.element));
   call("run", { id: first.id }).then((facts) => {
-    about.classes = facts.classes;
+    view.classes = facts.classes;
     parts.about.textContent = facts.sentence;
     view.minutes = facts.minutes;
+    showPictures(view);
   }).catch(complain);
   return view;
 }
 
-function takeRecords(view, records, about, plots) {
-  const of = (kind) => records.filter((record) => record.event === kind);
-  for (const snapshot of of("snapshot")) about.kimg.set(Number(snapshot.name), snapshot.kimg);
-  for (const preview of of("preview")) about.size_px = preview.size_px;
-  for (const warning of of("warned")) warn(view, warning);
-  plots.add(of("progress"));
-  if (records.length) plots.draw();
+/** The pieces of a run's view, each from its own file, and where they stand. */
+function furnish(desk, view) {
+  const { parts } = view;
+  const onshelf = h("button.button.small", { id: "keep-stage", type: "button", onclick: () => keep(view.id, view.pictures.step(), onshelf) }, "Put it on the shelf");
+  view.plots = charts(() => view.summary.title);
+  view.alarms = alarms(view.id, { healed: (runs) => { showRuns(desk, runs); read(desk); } });
+  view.beside = comparison(view.id, { changed: () => { showStory(view); if (desk.view === view) writePlace(view); } });
+  view.film = filmMaker(view.id, { choosing: (choose) => view.pictures.choosing(choose), showChosen: () => view.pictures.showChosen() });
+  view.pictures = growth(view.id, { moved: () => moved(desk, view), buttons: [mayKeep() && onshelf, view.film.button].filter(Boolean) });
+  view.original = originality(view.id);
+  view.grown = h("div.grown", view.pictures.element, view.beside.own, view.beside.beside);
+  view.element = h("article.run", { ariaLabelledby: "run-title" },
+    h("header.run-head", h("div.run-words", parts.title, parts.sentence, parts.about), parts.actions),
+    parts.bar, parts.figures, view.alarms.element,
+    h("div.run-body",
+      h("div.run-pictures", h("div.beside-menu", view.beside.menu), view.grown, view.film.panel, view.beside.table, view.original.element),
+      view.plots.element));
 }
 
-function warn({ parts }, { topic, message, hint }) {
-  const box = banner("calm", message, hint, () => box.remove());
-  box.dataset.topic = topic;
-  parts.banners.querySelector(`[data-topic="${CSS.escape(topic)}"]`)?.remove();
-  parts.banners.append(box);
+/** Another stage is seen. */
+function moved(desk, view) {
+  const stage = view.pictures.stage();
+  view.original.update(view.told, stage, !MOVING.has(view.summary.state));
+  view.beside.show(stage);
+  clearTimeout(view.writing);
+  view.writing = setTimeout(() => desk.view === view && writePlace(view), 300);
+}
+
+function showPictures(view) {
+  view.pictures.update(view.summary, view.told, view.classes);
+  view.original.update(view.told, view.pictures.stage(), !MOVING.has(view.summary.state));
+  view.alarms.update(view.summary, view.told);
+  view.grown.classList.toggle("two", Boolean(view.beside.other()));
+  view.beside.show(view.pictures.stage());
+}
+
+function showStory(view) {
+  showPictures(view);
+  const other = view.beside.other() && { told: view.beside.told(), title: view.beside.title() };
+  view.plots.show(view.told, other || null, !MOVING.has(view.summary.state));
 }
 
 function updateParts(desk, view, before) {

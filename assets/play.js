@@ -8,6 +8,11 @@ const LARGE_PX = 64;
 const NOTHING_YET = "data:image/gif;base64,R0lGODlhAQABAAAAACw=";
 const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null };
 const GROUPS = { sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
+const MARKS = {
+  kept: "It does here what it did in the model that this one was trained from.",
+  faded: "It hardly changes anything here any more.",
+  changed: "It does something else here than in the model that this one was trained from.",
+};
 const LAST_MODEL = "latent-studio-model";
 
 const randomSeed = () => Math.floor(Math.random() * 1e6);
@@ -160,9 +165,20 @@ class Player {
     if (!found || model !== this.state.model) return;
     this.directions = found;
     const groups = [...new Set(found.map(({ group }) => group))];
+    const chosen = this.groupSelect.value;
     this.groupSelect.replaceChildren(...groups.map((group) => h("option", { value: group }, GROUPS[group] ?? group)));
+    if (groups.includes(chosen)) this.groupSelect.value = chosen;
     this.groupSelect.hidden = groups.length < 2;
     this.fillDirections();
+  }
+
+  /** A model that was trained from another one has its directions, too; the first time they are measured on it. */
+  async inheritDirections(model) {
+    if (!this.about.card.lineage?.length) return;
+    const id = await attempt("inherit", { id: model });
+    if (!id) return;
+    for (let job = { state: "running" }; job?.state === "running"; job = await attempt("job", { id })) await new Promise((resolve) => setTimeout(resolve, 500));
+    if (model === this.state.model) await this.loadDirections(model);
   }
 
   fillDirections() {
@@ -173,7 +189,7 @@ class Player {
     this.refreshEnds();
   }
 
-  directionRow({ name, title }, index) {
+  directionRow({ name, title, mark }, index) {
     const id = `direction-${index}`;
     const set = (value) => { if (value) this.state.edits[name] = value; else delete this.state.edits[name]; };
     const input = h("input", { id, type: "range", min: -5, max: 5, step: 0.05, ariaLabel: title });
@@ -181,7 +197,7 @@ class Player {
     const reset = h("button.quiet.reset", { ariaLabel: `Reset ${title}`, onclick: () => { this.change(() => set(0)); this.commit(); } }, icon("reset"));
     const ends = [-3, 3].map((amount) => h("img", { src: NOTHING_YET, alt: "", ariaLabel: `${title} ${amount}`, title: `Go to ${amount} σ`, onclick: () => { this.change(() => set(amount)); this.commit(); } }));
     const row = h("div.direction", ends[0],
-      h("div.middle", h("div.top", h("label", { htmlFor: id }, title), h("span", { style: { display: "flex", alignItems: "center", gap: "4px" } }, output, reset)), input), ends[1]);
+      h("div.middle", h("div.top", h("label", { htmlFor: id }, title, mark && h(`span.mark.${mark}`, { title: MARKS[mark] }, mark)), h("span", { style: { display: "flex", alignItems: "center", gap: "4px" } }, output, reset)), input), ends[1]);
     input.addEventListener("input", () => this.change(() => set(snap(Number(input.value), [0], 0.12))));
     input.addEventListener("change", () => this.commit());
     input.addEventListener("dblclick", () => { this.change(() => set(0)); this.commit(); });
@@ -493,6 +509,7 @@ class Player {
     await this.loadDirections(model);
     this.ask();
     this.commit();
+    this.inheritDirections(model);
   }
 
   describe() {

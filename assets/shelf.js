@@ -1,6 +1,6 @@
 // The shelf: a card for every model; one click and it plays.
 import { bring, takeDrops } from "./importing.js";
-import { attempt, call, complain, emit, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
+import { attempt, call, complain, dismiss, emit, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
 
 export function mount(element) {
   const grid = h("div.shelf-grid", { id: "shelf" });
@@ -36,7 +36,7 @@ async function welcome(refresh, id, title) {
   shown?.classList.add("fresh");
   shown?.scrollIntoView({ behavior: "smooth", block: "center" });
   shown?.querySelector(".primary")?.focus({ preventScroll: true });
-  notice(`${title} is on the shelf.`, { action: "Undo", onaction: async () => { await attempt("delete_model", { id }); refresh(); }, seconds: 15 });
+  notice(`${title} is on the shelf.`, { action: "Undo", onaction: async () => { await attempt("delete_model", { id }); refresh(); }, seconds: 15, about: `model-${id}` });
 }
 
 const empty = () => h("div.empty", h("strong", "The shelf is empty."), "Train a model on your own pictures; it will stand here.",
@@ -106,6 +106,7 @@ const rows = ({ card: about, family_title: family }) => [
 async function remove(model, refresh) {
   try {
     await call("delete_model", { id: model.id });
+    dismiss(`model-${model.id}`);
     refresh();
     notice(`${model.card?.title ?? model.id} was taken off the shelf.`, {
       action: "Undo", onaction: async () => { await attempt("restore_model", { id: model.id }); refresh(); }, seconds: 15 });

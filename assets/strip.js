@@ -77,6 +77,22 @@ export class Strip {
     this.edit(() => { [this.keys[index], this.keys[other]] = [this.keys[other], this.keys[index]]; });
   }
 
+  /** For a model that was trained from another one. */
+  bringButton() {
+    const base = this.player.about?.card.lineage?.[0];
+    return base && h("button.button.small", { id: "bring-points", title: "Its strip, and the favourites among your pictures of it", onclick: () => this.bring(base) }, `Bring the points of ${base.title}`);
+  }
+
+  async bring({ id, title }) {
+    let keys = [];
+    try { ({ keys } = JSON.parse(localStorage.getItem(store(id)) ?? EMPTY)); } catch { /* what cannot be read is not brought */ }
+    const points = await attempt("inherit_points", { id: this.player.state.model, points: keys.map(({ point }) => point) });
+    if (!points) return;
+    if (!points.length) { notice(`There are no points of ${title} to bring.`, { hint: "Put some on its strip, or mark pictures of it as favourites." }); return; }
+    this.edit(() => { this.keys = points.map((point, index) => ({ seconds: 2, easing: "smooth", ...keys[index], point })); });
+    this.shoot();
+  }
+
   /** Fetch the thumbnails that are missing. */
   async shoot() {
     const missing = this.keys.filter((key) => !this.shots.has(this.shotName(key)));
@@ -94,7 +110,7 @@ export class Strip {
 
   show() {
     this.row.replaceChildren(...(this.keys.length ? this.keys.map((key, index) => this.keyElement(key, index)) :
-      [h("p.nothing", "Press “Add to strip” (or A) at places you like; two make a walk that you can play and export as a film.")]));
+      [h("p.nothing", "Press “Add to strip” (or A) at places you like; two make a walk that you can play and export as a film."), this.bringButton()].filter(Boolean)));
     this.controls.hidden = this.keys.length < 2;
     this.exportButton.disabled = this.keys.length < 2;
     this.clearButton.disabled = !this.keys.length;

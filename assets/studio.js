@@ -146,18 +146,27 @@ const ICONS = {
 };
 
 /** A short message at the foot of the page, with an undo where there is one. */
-export function notice(message, { hint = "", kind = "good", action, onaction, seconds } = {}) {
+export function notice(message, { hint = "", kind = "good", action, onaction, seconds, about = "" } = {}) {
   let host = document.querySelector("#notices");
   if (!host) document.body.append((host = h("div", { id: "notices", role: "status" })));
   const close = () => box.remove();
   [...host.children].find((other) => other.querySelector("strong").textContent === message)?.remove();
-  const box = h(`div.notice.${kind}`, { role: kind === "bad" ? "alert" : "status" },
+  const box = h(`div.notice.${kind}`, { role: kind === "bad" ? "alert" : "status", "data-about": about, "data-since": action && performance.now() },
     h("div", h("strong", message), hint && h("p", hint)),
     action && h("button.quiet", { onclick: () => { close(); onaction(); } }, action),
     h("button.quiet.square", { onclick: close, ariaLabel: "Close" }, icon("close")));
   host.append(box);
   setTimeout(close, 1000 * (seconds ?? (kind === "bad" ? 12 : 6)));
 }
+
+/** Close the notices about something that is no more as they say. */
+export const dismiss = (about) => document.querySelectorAll(`#notices [data-about="${CSS.escape(about)}"]`).forEach((box) => box.remove());
+
+/** Another room is opened: what a notice offered belonged to the one before. */
+document.addEventListener("click", (event) => {
+  if (!event.target.closest?.("#rooms [role=tab]:not([aria-selected=true])")) return;
+  for (const box of document.querySelectorAll("#notices [data-since]")) if (performance.now() - box.dataset.since > 500) box.remove();
+}, true);
 
 export const debounce = (wait, run) => {
   let timer;

@@ -1,6 +1,6 @@
 // The first step of a new run: pictures arrive by drag and drop, are looked through, and the report says what was found.
 // The component's value tells Gradio what was chosen: {token, upload, suggestion} or {token, dataset}.
-import { attempt, call, complain, errand, fileUrl, h, icon, notice, on, open, post, session } from "./studio.js";
+import { attempt, call, complain, emit, errand, fileUrl, h, icon, notice, on, open, post, session } from "./studio.js";
 import { filesChosen, filesDropped } from "./dropping.js";
 import { outcome } from "./waiting.js";
 
@@ -18,6 +18,7 @@ export async function mount(element, { trigger, props }) {
   await open().catch(complain);
   on("session", () => { if (props.value) props.value = { ...props.value, token: session.token }; });
   window.addEventListener("studio-training", () => showEmpty(desk));
+  on("rescan", ({ upload, film }) => lookAgain(desk, upload, film));
   on("datasets", () => desk.body.querySelector(".dropzone") && listPrepared(desk));
   listenForBase(desk);
   await showEmpty(desk);
@@ -27,6 +28,7 @@ export async function mount(element, { trigger, props }) {
 function choose(desk, value) {
   desk.props.value = value && { token: session.token, ...value };
   desk.trigger("change");
+  emit("pictures", value);
 }
 
 /** "Train it further", on the shelf or beside a finished run: the model to start from. */
@@ -59,12 +61,12 @@ async function listPrepared(desk) {
 }
 
 function dropzone(desk) {
-  const files = picker("choose-files", { multiple: true, accept: "image/*,.zip" }, desk);
+  const files = picker("choose-files", { multiple: true, accept: "image/*,video/*,.mkv,.zip" }, desk);
   const folder = picker("choose-folder", { multiple: true, webkitdirectory: true }, desk);
   const zone = h("div.dropzone", { id: "dropzone" },
     h("span.dropzone-mark", icon("folder")),
     h("strong", "Drop your pictures here"),
-    h("p", "A folder, loose files, or a zip. Sub-folders can become classes."),
+    h("p", "A folder, loose files, a zip, or a film. Sub-folders can become classes."),
     h("div.dropzone-buttons",
       h("button.button", { type: "button", onclick: () => folder.click() }, "Choose a folder"),
       h("button.button", { type: "button", onclick: () => files.click() }, "Choose files")),
@@ -159,8 +161,8 @@ function working(desk, verb, cancel) {
 
 // ── looking through ──
 
-async function lookThrough(desk, upload) {
-  const job = await call("scan_upload", { upload });
+async function lookThrough(desk, upload, film = null) {
+  const job = await call("scan_upload", { upload, film });
   const bar = working(desk, "Looking at every picture", () => {
     desk.cancelled = true;
     attempt("cancel", { id: job });
@@ -170,7 +172,19 @@ async function lookThrough(desk, upload) {
   if (desk.cancelled) return;
   showReport(desk, upload, report);
   const { source: title, count, duplicates_count: copies, suggested: suggestion } = report;
-  choose(desk, { upload: { id: upload, title, count, copies, classes: report.classes.map(({ name }) => name) }, suggestion });
+  choose(desk, { upload: { id: upload, title, count, copies, classes: report.classes.map(({ name }) => name) }, suggestion, films: report.films });
+}
+
+/** The same upload with other frames of its films. */
+async function lookAgain(desk, upload, film) {
+  desk.cancelled = false;
+  try {
+    await lookThrough(desk, upload, film);
+  } catch (failure) {
+    complain(failure);
+    desk.cancelled = true;
+  }
+  if (desk.cancelled) startOver(desk, upload);
 }
 
 async function startOver(desk, upload) {
@@ -188,7 +202,6 @@ function showReport(desk, upload, report) {
     sheet(fileUrl("upload", `${upload}/${report.sheet}`), Math.min(report.count, 60), "Some of your pictures"),
     report.warnings.length > 0 && h("ul.warnings", report.warnings.map((sentence) => h("li", sentence))),
     report.classes.length > 0 && classChips(report.classes),
-    duplicates(upload, report),
     refusals(report)));
 }
 
@@ -224,18 +237,6 @@ function sheet(address, count, alt, { across = 10, every = across, most = count 
 const classChips = (classes) => h("div.report-part",
   h("h4", plural(classes.length, "sub-folder")),
   h("div.chips", classes.map(({ name, count }) => h("span.tag", `${name || "not in a folder"} · ${count}`))));
-
-function duplicates(upload, report) {
-  const near = report.near_duplicates.reduce((sum, group) => sum + group.length - 1, 0);
-  const pairs = report.duplicate_pairs;
-  if (!pairs.length) return null;
-  const found = [report.duplicates_count && plural(report.duplicates_count, "exact copy", "exact copies"), near && `${plural(near, "picture")} nearly the same`].filter(Boolean);
-  return h("details.report-part", { id: "duplicates" },
-    h("summary", found.join(", ")),
-    h("p.muted", "Each pair side by side."),
-    sheet(fileUrl("upload", `${upload}/${report.duplicate_sheet}`), 2 * pairs.length, "Pairs of pictures that are the same or nearly so", { every: 6 }),
-    h("ul.refusals", pairs.map(([first, second]) => h("li", h("span", `${first} and ${second}`)))));
-}
 
 function refusals({ refused, refused_count: count }) {
   if (!count) return null;

@@ -59,7 +59,9 @@ def main() -> None:
     dtype = compute_dtype(TrainConfig(), device)
     peak = convolution_peak(device, dtype)
     cores = os.cpu_count()
-    print(f"{cores} cores, {device}, torch {torch.__version__}; peak of a convolution in {dtype}: {peak / 1e12:.2f} TFLOP/s")
+    print(
+        f"{cores} cores, {device}, torch {torch.__version__}; peak of a convolution in {dtype}: {peak / 1e12:.2f} TFLOP/s"
+    )
     wanted = [(name, chosen.sizes or [64]) for name in chosen.families] or _ALL
     for name, sizes in wanted:
         for size in sizes:
@@ -104,7 +106,11 @@ def step_of(config: TrainConfig, device: torch.device, dtype: torch.dtype, *, pl
     pixels = torch.randint(0, 256, (_PICTURES, config.settings.get("channels", 3), size, size), dtype=torch.uint8)
     numbers = torch.zeros(_PICTURES, dtype=torch.long)
     bench = Bench(
-        config=config, device=device, dtype=dtype, count=_PICTURES, batch=lambda places: (pixels[places], numbers[places])
+        config=config,
+        device=device,
+        dtype=dtype,
+        count=_PICTURES,
+        batch=lambda places: (pixels[places], numbers[places]),
     )
     state = new_state(config, device, None)
     if plainly:

@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_resume,
         _add_generate,
         _add_interpolate,
+        _add_film,
         _add_models,
         _add_import,
         _add_dataset,
@@ -437,6 +438,31 @@ def _interpolate(namespace: argparse.Namespace) -> int:
     studio.exports.write(
         _model_id(studio, namespace.model), timeline, settings, namespace.out.resolve(), report=_show_count
     )
+    print(f"\n{namespace.out}")
+    studio.close()
+    return 0
+
+
+def _add_film(commands: Any) -> None:
+    parser = _command(commands, "film", _film, "Make a film of how a run learned.")
+    parser.add_argument("run", nargs="?", default="", help="its name, as in the runs folder [the newest]")
+    parser.add_argument("--seconds", type=float, default=12.0, help="length of the film, 5 to 30 [12]")
+    parser.add_argument("--seeds", default="", help="only some pictures of its sheet, such as 0-3 [all]")
+    parser.add_argument("--fps", type=int, default=30, help="pictures a second [30]")
+    parser.add_argument("--size", type=int, default=1080, help="longer side in pixels [1080]")
+    parser.add_argument("--out", type=Path, default=Path("film.mp4"), help="the film [film.mp4]")
+
+
+def _film(namespace: argparse.Namespace) -> int:
+    from studio.services.stages import GrowthSettings
+
+    if namespace.out.suffix.lower() != ".mp4":
+        raise BadInput(f"{namespace.out.name} is not the name of an MP4 film.", "Write it as film.mp4.")
+    seeds = tuple(_seed_list(namespace.seeds)) if namespace.seeds else ()
+    settings = GrowthSettings(seconds=namespace.seconds, fps=namespace.fps, size_px=namespace.size, seeds=seeds)
+    studio = _studio(namespace)
+    run_id = namespace.run or studio.runs.newest()
+    studio.stages.write_film(run_id, settings, namespace.out.resolve(), report=_show_count)
     print(f"\n{namespace.out}")
     studio.close()
     return 0

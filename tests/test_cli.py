@@ -12,7 +12,7 @@ import pytest
 from studio import cli
 from tests.making import draw_shapes, make_model
 
-COMMANDS = ("serve", "train", "resume", "generate", "interpolate", "models", "import", "dataset")
+COMMANDS = ("serve", "train", "resume", "generate", "interpolate", "film", "models", "import", "dataset")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -29,18 +29,25 @@ def equal_groups(keys: Iterable[Hashable]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def near_groups(signatures: Sequence[Signature]) -> tuple[tuple[int, ...], ...]:
+def near_groups(signatures: Sequence[Signature], pairs: Iterable[tuple[int, int]] = ()) -> tuple[tuple[int, ...], ...]:
     """Groups of pictures that look nearly the same: at most 3 of 64 bits differ, and colours by 3 of 255 on average.
 
     Two hashes at most 3 bits apart agree in one of four 16-bit bands, so only neighbours in a band's bucket are
     compared, and each with 16 others at most: O(n), which may miss a few in sets of very similar pictures.
+
+    Args:
+        pairs: positions that are known to be nearly the same by other means.
     """
     parents = list(range(len(signatures)))
+    for first, second in pairs:
+        parents[_root(parents, second)] = _root(parents, first)
     for band in range(_BANDS):
         for bucket in _buckets(signatures, band):
             for place, first in enumerate(bucket):
                 for second in bucket[place + 1 : place + 1 + _COMPARED]:
-                    if _root(parents, first) != _root(parents, second) and _near(signatures[first], signatures[second]):
+                    if _root(parents, first) != _root(parents, second) and are_near(
+                        signatures[first], signatures[second]
+                    ):
                         parents[_root(parents, second)] = _root(parents, first)
     roots = [_root(parents, position) for position in range(len(signatures))]
     return equal_groups(roots)
@@ -64,7 +71,8 @@ def _root(parents: list[int], position: int) -> int:
     return position
 
 
-def _near(first: Signature, second: Signature) -> bool:
+def are_near(first: Signature, second: Signature) -> bool:
+    """Whether two pictures look nearly the same: at most 3 of 64 bits differ, and colours by 3 of 255 on average."""
     if (first.difference_hash ^ second.difference_hash).bit_count() > _MAX_DISTANCE:
         return False
     total = sum(abs(a - b) for a, b in zip(first.tiny, second.tiny, strict=True))

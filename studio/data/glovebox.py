@@ -22,6 +22,8 @@ from studio.errors import BadInput
 _WALL_SECONDS = 30.0
 _START_SECONDS = 60.0
 _AHEAD = 8
+_PICTURE = ("picture", "Save it anew as PNG or JPEG.")
+_FILM = ("film", "Cut it shorter, or save it anew as MP4.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +38,9 @@ class Request:
 class Glovebox:
     """A few children that open pictures. Use as a context manager; children start when they are needed."""
 
-    def __init__(self, hands: int = 2, *, wall_seconds: float = _WALL_SECONDS) -> None:
+    def __init__(self, hands: int = 2, *, wall_seconds: float = _WALL_SECONDS, films: bool = False) -> None:
         self._hands: queue.SimpleQueue[_Hand] = queue.SimpleQueue()
-        self._all = [_Hand(wall_seconds) for _ in range(max(1, hands))]
+        self._all = [_Hand(wall_seconds, _FILM if films else _PICTURE) for _ in range(max(1, hands))]
         for hand in self._all:
             self._hands.put(hand)
         self._threads = ThreadPoolExecutor(max_workers=len(self._all), thread_name_prefix="glovebox")
@@ -82,8 +84,9 @@ class Glovebox:
 class _Hand:
     """One child process, started when first asked and again after a picture has broken it."""
 
-    def __init__(self, wall_seconds: float) -> None:
+    def __init__(self, wall_seconds: float, words: tuple[str, str]) -> None:
         self._wall_seconds = wall_seconds
+        self._thing, self._hint = words
         self._child: subprocess.Popen[bytes] | None = None
 
     def ask(self, request: Request) -> Reply:
@@ -117,8 +120,8 @@ class _Hand:
         confine.end(child)
         self._child = None
         if alarm.rang or confine.ran_out_of_time(child.returncode):
-            return BadInput("This picture takes far too long to open.", "Save it anew as PNG or JPEG.")
-        return BadInput("This picture is damaged in a way that breaks its reader.", "Save it anew as PNG or JPEG.")
+            return BadInput(f"This {self._thing} takes far too long to open.", self._hint)
+        return BadInput(f"This {self._thing} is damaged in a way that breaks its reader.", self._hint)
 
 
 def _start() -> subprocess.Popen[bytes]:

@@ -7,6 +7,7 @@ standard output. A frame is the lengths of a JSON header and a payload (unsigned
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import struct
 import sys
@@ -16,8 +17,11 @@ from typing import Any, BinaryIO
 from PIL import Image, ImageChops
 
 from studio.confine import limit_memory, processor_budget
+from studio.data.cuts import Cut
+from studio.data.frames import Film, take_frames
 from studio.data.pictures import Opened, read_picture, register_formats
 from studio.data.squares import Square, squared
+from studio.data.vitals import measured
 from studio.errors import BadInput
 from studio.options import from_json
 
@@ -25,6 +29,7 @@ LENGTHS = struct.Struct(">II")
 _MAX_FRAME_BYTES = 600_000_000
 _MEMORY_BYTES = 2_500_000_000
 _PROCESSOR_SECONDS = 4.5
+_FILM_PROCESSOR_SECONDS = 150.0
 _JUDGED_PX = 1024
 _ALIKE_PX = 8
 _FEW_COLOURS = 64
@@ -56,19 +61,37 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
     return content
 
 
-def judge(source: Path | bytes) -> dict[str, Any]:
-    """The facts of one picture, as `scan.Picture` names them.
+def judge(source: Path | bytes) -> Reply:
+    """The facts of one picture, as `scan.Picture` names them, with its vitals (see `vitals.unpacked`).
 
     Hashes are taken of pictures reduced to about 1024 px: what is equal there is equal to a network of 512 px.
     """
     opened = read_picture(source, at_least_px=_JUDGED_PX)
+    vitals, payload = measured(_over_grey(opened.image), opened.width, opened.height)
     return {
+        "vitals": vitals,
         "width": opened.width, "height": opened.height, "kind": opened.kind,
         "alpha": opened.image.mode == "RGBA", "grey": _is_grey(opened.image),
         "few_colours": opened.image.getcolors(_FEW_COLOURS) is not None,
         "pixel_hash": _pixel_hash(opened), "difference_hash": _difference_hash(opened.image),
         "tiny": _over_grey(opened.image).resize((_ALIKE_PX, _ALIKE_PX), Image.Resampling.BOX).tobytes().hex(),
-    }  # fmt: skip
+    }, payload  # fmt: skip
+
+
+def film(source: Path | bytes, settings: Film) -> Reply:
+    """The frames of a film: their times and sizes, and all of them one after the other as JPEG."""
+    frames = take_frames(source, settings)
+    header = {"seconds": [frame.seconds for frame in frames], "bytes": [len(frame.jpeg) for frame in frames]}
+    return header, b"".join(frame.jpeg for frame in frames)
+
+
+def shown(source: Path | bytes, side_px: int) -> Reply:
+    """A picture of at most `side_px`, as WebP, for the page."""
+    image = _over_grey(read_picture(source, at_least_px=side_px).image)
+    image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=85, method=1)
+    return {}, buffer.getvalue()
 
 
 def _pixel_hash(opened: Opened) -> str:
@@ -107,8 +130,12 @@ def _is_grey(image: Image.Image) -> bool:
 def _answer(request: dict[str, Any], payload: bytes) -> Reply:
     source = Path(request["path"]) if "path" in request else payload
     if request["task"] == "judge":
-        return judge(source), b""
-    return {}, squared(source, from_json(Square, request["square"]))
+        return judge(source)
+    if request["task"] == "film":
+        return film(source, from_json(Film, request["film"]))
+    if request["task"] == "show":
+        return shown(source, int(request["side_px"]))
+    return {}, squared(source, from_json(Square, request["square"]), from_json(Cut, request.get("cut", {})))
 
 
 def _work(requests: BinaryIO, answers: BinaryIO) -> None:
@@ -118,13 +145,13 @@ def _work(requests: BinaryIO, answers: BinaryIO) -> None:
             request, payload = receive(requests)
         except EOFError:
             return
-        processor_budget(_PROCESSOR_SECONDS)
+        processor_budget(_FILM_PROCESSOR_SECONDS if request["task"] == "film" else _PROCESSOR_SECONDS)
         try:
             header, pixels = _answer(request, payload)
         except BadInput as refusal:
             header, pixels = {"refused": str(refusal)}, b""
         except MemoryError:
-            header, pixels = {"refused": "This picture needs more memory than there is."}, b""
+            header, pixels = {"refused": "This file needs more memory than there is."}, b""
         processor_budget(0)
         send(answers, header, pixels)
 

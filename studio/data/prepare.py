@@ -17,6 +17,9 @@ from typing import IO
 import numpy as np
 
 from studio.data.archive import ArchiveLimits
+from studio.data.choices import Choices
+from studio.data.cuts import WHOLE, Cut, gentle_gamma, inside_border, tiles
+from studio.data.frames import Film
 from studio.data.glovebox import Glovebox
 from studio.data.info import (
     INFO_FILE,
@@ -33,7 +36,7 @@ from studio.data.inside import Reply
 from studio.data.progress import Cancel, Progress, never, silent
 from studio.data.scan import FEWEST, Picture, ScanReport
 from studio.data.sheets import SHEET_PICTURES, cell, contact_sheet, spread
-from studio.data.sources import Reader, Refusal
+from studio.data.sources import MAX_FILES, Reader, Refusal
 from studio.data.squares import Square
 from studio.errors import BadInput
 from studio.options import Checked, option, to_json
@@ -57,8 +60,9 @@ class PrepareSettings(Checked):
         unit="px", choices=RESOLUTIONS,
     )  # fmt: skip
     fit: str = option(
-        "crop", help="Crop keeps the middle square; pad keeps the whole picture on the background.",
-        choices=("crop", "pad"),
+        "crop", choices=("crop", "focus", "pad", "tile"),
+        help="Crop keeps the middle square; focus the square where most is to be seen; pad keeps the whole picture on"
+        " the background; tile cuts large pictures into several squares.",
     )  # fmt: skip
     background: str = option(
         "#ffffff", help="The colour behind transparent pixels and beside padded pictures, as #rrggbb.",
@@ -76,9 +80,30 @@ class PrepareSettings(Checked):
         True, help="Make a class of each first-level folder, so that you can choose between them when you play."
     )
     drop_duplicates: bool = option(True, help="Keep only the first of pictures that are exactly the same.")
+    trim_borders: bool = option(False, help="Cut off frames of one colour, where a picture has one.")
+    even_light: bool = option(
+        False, help="Bring dark and bright pictures half way to the brightness that is usual among them.",
+        label="Even out brightness",
+    )  # fmt: skip
+    tiles: int = option(
+        2, help="With tile: how many squares lie along the shorter side, each overlapping the next a little.",
+        low=1, high=8, advanced=True,
+    )  # fmt: skip
     sharp_pixels: bool = option(
         False, help="For pixel art: enlarge by whole factors, without smoothing.", advanced=True
     )
+    video_frames: int = option(
+        200, help="At most so many frames are taken out of each video, evenly spread, none nearly like the one before.",
+        label="Frames of a video", low=1, high=600, advanced=True,
+    )  # fmt: skip
+    video_every: int = option(
+        0, help="Take each n-th frame of a video from its beginning instead; 0 spreads them evenly.",
+        label="Each n-th frame", low=0, high=100_000, advanced=True,
+    )  # fmt: skip
+    animations: bool = option(
+        False, help="Take animated GIFs and WebPs apart as videos are; otherwise their first frame counts.",
+        advanced=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,8 +115,14 @@ class PrepareSettings(Checked):
     @property
     def square(self) -> Square:
         """The part that the pixels depend on."""
-        return Square(resolution=self.resolution, fit=self.fit, background=self.background, colour=self.colour,
+        fit = "crop" if self.fit == "tile" else self.fit
+        return Square(resolution=self.resolution, fit=fit, background=self.background, colour=self.colour,
                       sharp_pixels=self.sharp_pixels)  # fmt: skip
+
+    @property
+    def film(self) -> Film:
+        """The part that says which pictures a film gives; it is used when the pictures are looked through."""
+        return Film(video_frames=self.video_frames, video_every=self.video_every, animations=self.animations)
 
 
 def suggest(report: ScanReport) -> PrepareSettings:
@@ -118,11 +149,15 @@ def prepare(
     title: str = "",
     progress: Progress = silent,
     *,
+    choices: Choices | None = None,
     cancelled: Cancel = never,
     limits: ArchiveLimits | None = None,
     hands: int = 2,
 ) -> DatasetInfo:
     """Write the dataset folder `into`; it appears complete or not at all. Its name becomes the dataset's id.
+
+    Args:
+        choices: which pictures are left out, and squares drawn by hand.
 
     Raises:
         BadInput: `into` exists, or too few pictures are left.
@@ -131,7 +166,12 @@ def prepare(
     """
     if into.exists():
         raise BadInput(f"There is already a dataset {into.name!r}.", "Choose another name.")
-    pictures, classes = _chosen(report, settings)
+    chosen, classes = _chosen(report, settings, choices or Choices())
+    usual = usual_brightness(report)
+    pieces = [(picture, cut) for picture in chosen for cut in cuts_of(picture, settings, choices, usual)]
+    if len(pieces) > MAX_FILES:
+        raise BadInput(f"These would be {len(pieces):,} tiles.", f"Use fewer tiles: {MAX_FILES:,} pictures at most.")
+    pictures = [picture for picture, _ in pieces]
     into.parent.mkdir(parents=True, exist_ok=True)
     require_space(into.parent, len(pictures) * settings.square.bytes + _SPARE_BYTES)
     temporary = temporary_beside(into)
@@ -139,8 +179,11 @@ def prepare(
         temporary.mkdir()
         writer = _Writer(temporary, settings, len(pictures))
         with Reader(limits) as reader, Glovebox(hands) as glovebox:
-            task = {"task": "square", "square": to_json(settings.square)}
-            requests = (reader.request(picture.place, task) for picture in pictures)
+            square = to_json(settings.square)
+            requests = (
+                reader.request(picture.place, {"task": "square", "square": square, "cut": to_json(cut)})
+                for picture, cut in pieces
+            )
             writer.write(pictures, classes, glovebox.map(requests, cancelled), progress)
         info = _describe(report, settings, writer, classes, title or settings.title or report.source, into.name)
         _complete(temporary, info)
@@ -152,12 +195,52 @@ def prepare(
     return info
 
 
-def _chosen(report: ScanReport, settings: PrepareSettings) -> tuple[list[Picture], tuple[str, ...]]:
+def count_squares(report: ScanReport, settings: PrepareSettings, choices: Choices | None = None) -> int:
+    """How many squares `prepare` would make, if every picture can still be opened."""
+    kept = _kept(report, settings, choices or Choices())
+    if settings.fit != "tile":
+        return len(kept)
+    return sum(len(cuts_of(picture, settings, choices)) for picture in kept)
+
+
+def cuts_of(
+    picture: Picture, settings: PrepareSettings, choices: Choices | None = None, usual: float = 128.0
+) -> tuple[Cut, ...]:
+    """The squares that one picture becomes: a square drawn by hand, else tiles, else one of what its frame holds.
+
+    Args:
+        usual: the brightness that pictures are brought nearer to, 0 to 255.
+    """
+    gamma = gentle_gamma(picture.brightness, usual) if settings.even_light else 1.0
+    by_hand = choices.squares.get(picture.id) if choices else None
+    if by_hand is not None:
+        return (Cut(box=by_hand, gamma=gamma),)
+    width, height = picture.width, picture.height
+    box = inside_border(width, height, picture.border) if settings.trim_borders else WHOLE
+    if settings.fit == "tile":
+        boxes = tiles(width, height, box, settings.tiles, settings.resolution)
+        return tuple(Cut(box=one, gamma=gamma) for one in boxes)
+    return (Cut(box=box, gamma=gamma),)
+
+
+def usual_brightness(report: ScanReport) -> float:
+    """The median of the pictures' mean brightness, 0 to 255."""
+    return float(np.median([picture.brightness for picture in report.pictures]))
+
+
+def _kept(report: ScanReport, settings: PrepareSettings, choices: Choices) -> list[Picture]:
+    """All but what was left out, and of exact copies the first that was not (where only one shall stay)."""
+    left_out = set(choices.left_out)
+    pictures = [picture for picture in report.pictures if picture.id not in left_out]
+    if not settings.drop_duplicates:
+        return pictures
+    first = {picture.pixel_hash: picture.id for picture in reversed(pictures)}
+    return [picture for picture in pictures if first[picture.pixel_hash] == picture.id]
+
+
+def _chosen(report: ScanReport, settings: PrepareSettings, choices: Choices) -> tuple[list[Picture], tuple[str, ...]]:
     """The pictures to use, ordered by class and name, and the names of their classes ("" for the top folder)."""
-    pictures = list(report.pictures)
-    if settings.drop_duplicates:
-        dropped = {label for group in report.duplicates for label in group[1:]}
-        pictures = [picture for picture in pictures if picture.place.label not in dropped]
+    pictures = _kept(report, settings, choices)
     if len(pictures) < FEWEST:
         raise BadInput(f"Only {len(pictures)} different pictures are left.", f"Give it at least {FEWEST}.")
     present = {picture.folder for picture in pictures}

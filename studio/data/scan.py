@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,18 +10,25 @@ from typing import Any
 
 from studio.data.alike import Signature, equal_groups, near_groups
 from studio.data.archive import ArchiveLimits
+from studio.data.films import take_apart
+from studio.data.frames import Film
 from studio.data.glovebox import Glovebox
 from studio.data.labels import class_folders
 from studio.data.pictures import KINDS
 from studio.data.progress import Cancel, Progress, never, silent
-from studio.data.sources import Listing, Named, Place, Reader, Refusal, list_places
+from studio.data.sources import Footage, Listing, Named, Place, Reader, Refusal, list_places
+from studio.data.vitals import Vitals, unpacked
 from studio.errors import BadInput
 from studio.options import from_json
 
-__all__ = ["Picture", "Refusal", "ScanReport", "scan"]
+__all__ = ["Picture", "Refusal", "ScanReport", "Scanned", "look_through", "scan"]
 
 FEWEST = 5
+FEW = 10
 GOOD_NUMBER = 30
+
+Fact = tuple[Place, dict[str, Any], Vitals]
+"""A good picture: where it lies, what the glovebox said of it, and its vitals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +42,8 @@ class Picture:
         kind: "PNG", "JPEG", …
         alpha, grey, few_colours: whether some pixel is not opaque, all are grey, and at most 64 colours appear.
         pixel_hash: sha256 of the pixels, equal for exact duplicates.
+        brightness: mean brightness, 0 to 255.
+        border: pixels of a frame of one colour at the left, top, right and bottom.
     """
 
     place: Place
@@ -45,6 +55,13 @@ class Picture:
     grey: bool
     few_colours: bool
     pixel_hash: str
+    brightness: float = 128.0
+    border: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def id(self) -> str:
+        """A short name of harmless characters that is the same after every scan."""
+        return hashlib.sha256(self.place.label.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +77,7 @@ class ScanReport:
         smallest, median, largest: of the pictures' shorter sides, in pixels.
         landscape, portrait, square, grey, alpha, few_colours: numbers of pictures.
         warnings: plain sentences.
+        films: names of the films whose frames are among the pictures.
     """
 
     source: str
@@ -80,6 +98,15 @@ class ScanReport:
     alpha: int
     few_colours: int
     warnings: tuple[str, ...]
+    films: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scanned:
+    """A report, and for each of its pictures what the dataset doctor looks at."""
+
+    report: ScanReport
+    vitals: tuple[Vitals, ...]
 
 
 def scan(
@@ -90,29 +117,76 @@ def scan(
     limits: ArchiveLimits | None = None,
     name: str = "",
     hands: int = 2,
+    film: Film | None = None,
+    frames: Path | None = None,
 ) -> ScanReport:
-    """Judge every file of a folder, of a zip, or of a list of files with the names they had.
+    """Judge every file of a folder, of a zip, of a film, or of a list of files with the names they had.
+
+    Args:
+        film: how films are taken apart.
+        frames: the folder that keeps their frames; without one films are refused.
 
     Raises:
         BadInput: there is no picture, or fewer than five; or the zip cannot be used.
         NotFound: there is no such folder.
+        NoSpace: the disk is too small for the frames of a film.
         Cancelled: `cancelled()` said so.
     """
+    return look_through(source, progress=progress, cancelled=cancelled, limits=limits, name=name, hands=hands,
+                        film=film, frames=frames).report  # fmt: skip
+
+
+def look_through(
+    source: Path | Sequence[Named],
+    *,
+    progress: Progress = silent,
+    cancelled: Cancel = never,
+    limits: ArchiveLimits | None = None,
+    name: str = "",
+    hands: int = 2,
+    film: Film | None = None,
+    frames: Path | None = None,
+) -> Scanned:
+    """As `scan`, with the vitals of every picture for `doctor.examine`."""
     source = _resolved(source)
-    with Reader(limits) as reader, Glovebox(hands) as glovebox:
-        listing = list_places(source, reader)
-        requests = (reader.request(place, {"task": "judge"}) for place in listing.places)
-        facts: list[tuple[Place, dict[str, Any]]] = []
+    with Reader(limits) as reader:
+        listing = list_places(source, reader, film)
         refused = list(listing.refused)
-        progress(0, len(listing.places))
-        for place, answer in zip(listing.places, glovebox.map(requests, cancelled), strict=True):
-            if isinstance(answer, BadInput):
-                refused.append(Refusal(file=place.label, reason=str(answer)))
-            else:
-                facts.append((place, answer[0]))
-            progress(len(facts) + len(refused) - len(listing.refused), len(listing.places))
-    _require_enough(facts, refused, listing)
-    return _report(name or _name(source), facts, refused, listing.passed_over)
+        places = list(listing.places)
+        if listing.films:
+            found, without = _from_films(listing.films, reader, film or Film(), frames, progress, cancelled)
+            places, refused = [*places, *found], [*refused, *without]
+        with Glovebox(hands) as glovebox:
+            facts = _judged(places, refused, reader, glovebox, progress, cancelled)
+    _require_enough(facts, refused)
+    report = _report(name or _name(source), facts, refused, listing)
+    return Scanned(report=report, vitals=tuple(vitals for _, _, vitals in facts))
+
+
+def _from_films(
+    films: Sequence[Footage], reader: Reader, film: Film, frames: Path | None, progress: Progress, cancelled: Cancel
+) -> tuple[list[Place], list[Refusal]]:
+    if frames is None:
+        reason = "This is a video, and there is no folder to keep its frames in."
+        return [], [Refusal(file=one.label, reason=reason) for one in films]
+    return take_apart(films, reader, film, frames, progress, cancelled)
+
+
+def _judged(
+    places: Sequence[Place], refused: list[Refusal], reader: Reader, glovebox: Glovebox, progress: Progress,
+    cancelled: Cancel,
+) -> list[Fact]:  # fmt: skip
+    """What the glovebox answers for each place; its refusals are added to `refused`."""
+    requests = (reader.request(place, {"task": "judge"}) for place in places)
+    facts: list[Fact] = []
+    progress(0, len(places))
+    for done, (place, answer) in enumerate(zip(places, glovebox.map(requests, cancelled), strict=True), start=1):
+        if isinstance(answer, BadInput):
+            refused.append(Refusal(file=place.label, reason=str(answer)))
+        else:
+            facts.append((place, answer[0], unpacked(answer[0]["vitals"], answer[1])))
+        progress(done, len(places))
+    return facts
 
 
 def _resolved(source: Path | Sequence[Named]) -> Path | Sequence[Named]:
@@ -124,23 +198,25 @@ def _name(source: Path | Sequence[Named]) -> str:
     return source.stem if isinstance(source, Path) else "upload"
 
 
-def _require_enough(facts: Sequence[object], refused: Sequence[Refusal], listing: Listing) -> None:
+def _require_enough(facts: Sequence[Fact], refused: Sequence[Refusal]) -> None:
     if len(facts) >= FEWEST:
         return
     first = f" For example, {refused[0].file}: {refused[0].reason}" if refused else ""
-    if facts:
-        number = "only 1 picture" if len(facts) == 1 else f"only {len(facts)} pictures"
+    enough = f"Give it at least {FEWEST}; {GOOD_NUMBER} to 100 of one kind are good, and a short film gives that many."
+    if len(facts) == 1:
         raise BadInput(
-            f"There {'is' if len(facts) == 1 else 'are'} {number} here, and a GAN cannot learn from so few.{first}",
-            f"Give it at least {FEWEST}; {GOOD_NUMBER} or more are good.",
-        )
+            "There is only 1 picture here. A GAN learns what pictures have in common and where they differ, "
+            f"and from a single one it could only learn to copy it.{first}", enough,
+        )  # fmt: skip
+    if facts:
+        raise BadInput(f"There are only {len(facts)} pictures here, and a GAN cannot learn from so few.{first}", enough)
     if refused:
         said = f"None of the {len(refused):,} files here is" if len(refused) > 1 else "The one file here is not"
         raise BadInput(f"{said} a picture that can be used.{first}", f"{KINDS} are read.")
     raise BadInput("There are no pictures here.", f"{KINDS} are read.")
 
 
-def _report(name: str, facts: list[tuple[Place, dict[str, Any]]], refused: list[Refusal], skipped: int) -> ScanReport:
+def _report(name: str, facts: list[Fact], refused: list[Refusal], listing: Listing) -> ScanReport:
     pictures = tuple(_pictures(facts))
     folders = [picture.folder for picture in pictures]
     classes = tuple(sorted(set(folders), key=_natural)) if len(set(folders)) > 1 else ()
@@ -148,24 +224,25 @@ def _report(name: str, facts: list[tuple[Place, dict[str, Any]]], refused: list[
     near = _near_duplicates(facts, duplicates)
     sides = sorted(min(picture.width, picture.height) for picture in pictures)
     return ScanReport(
-        source=name, pictures=pictures, refused=tuple(refused), passed_over=skipped,
+        source=name, pictures=pictures, refused=tuple(refused), passed_over=listing.passed_over,
         classes=classes, counts=tuple(folders.count(one) for one in classes),
         duplicates=_labels(pictures, duplicates), near_duplicates=_labels(pictures, near),
         smallest=sides[0], median=sides[len(sides) // 2], largest=sides[-1],
         landscape=sum(p.width > p.height for p in pictures), portrait=sum(p.width < p.height for p in pictures),
         square=sum(p.width == p.height for p in pictures), grey=sum(p.grey for p in pictures),
         alpha=sum(p.alpha for p in pictures), few_colours=sum(p.few_colours for p in pictures),
-        warnings=_warnings(pictures, sides),
+        warnings=_warnings(pictures, sides), films=tuple(film.label for film in listing.films),
     )  # fmt: skip
 
 
-def _pictures(facts: list[tuple[Place, dict[str, Any]]]) -> Iterator[Picture]:
-    folders = class_folders([place.label for place, _ in facts])
+def _pictures(facts: list[Fact]) -> Iterator[Picture]:
+    folders = class_folders([place.label for place, _, _ in facts])
     known = {"width", "height", "kind", "alpha", "grey", "few_colours", "pixel_hash"}
-    for (place, fact), folder in zip(facts, folders, strict=True):
+    for (place, fact, vitals), folder in zip(facts, folders, strict=True):
         kept = {key: value for key, value in fact.items() if key in known}
         yield from_json(Picture, {"place": {"label": place.label, "path": place.path, "entry": place.entry},
-                                  "folder": folder, **kept})  # fmt: skip
+                                  "folder": folder, "brightness": vitals.mean, "border": vitals.border,
+                                  **kept})  # fmt: skip
 
 
 def _natural(name: str) -> tuple[int, int, str]:
@@ -175,9 +252,7 @@ def _natural(name: str) -> tuple[int, int, str]:
     return (0, int(name), name) if name.isdecimal() and name.isascii() and len(name) < 10 else (1, 0, name.casefold())
 
 
-def _near_duplicates(
-    facts: list[tuple[Place, dict[str, Any]]], duplicates: tuple[tuple[int, ...], ...]
-) -> tuple[tuple[int, ...], ...]:
+def _near_duplicates(facts: list[Fact], duplicates: tuple[tuple[int, ...], ...]) -> tuple[tuple[int, ...], ...]:
     """Groups among the pictures that are left when each group of exact duplicates keeps its first."""
     dropped = {position for group in duplicates for position in group[1:]}
     kept = [position for position in range(len(facts)) if position not in dropped]
@@ -197,6 +272,10 @@ def _warnings(pictures: Sequence[Picture], sides: list[int]) -> tuple[str, ...]:
     different = len({picture.pixel_hash for picture in pictures})
     if different < FEWEST:
         found.append(f"Only {different} of the pictures differ from each other; very little can be learnt from them.")
+    elif different < FEW:
+        found.append(
+            f"{different} pictures are so few that they will mostly be copied. {GOOD_NUMBER} to 100 are home ground."
+        )
     elif different < GOOD_NUMBER:
         found.append(f"{different} pictures are few: expect close variations of them. {GOOD_NUMBER} or more are good.")
     if sides[len(sides) // 2] < 32:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from studio.data.cuts import WHOLE, Box, Cut
 from studio.data.pictures import read_picture
+from studio.data.saliency import salient_square
 from studio.options import Checked, option
 
 _MODES = {"rgb": "RGB", "grey": "L", "rgba": "RGBA"}
@@ -18,7 +20,9 @@ class Square(Checked):
     """How a picture becomes a square; the same fields as in `PrepareSettings`."""
 
     resolution: int = option(128, help="Width and height.", low=8, high=1024, unit="px")
-    fit: str = option("crop", help="Cut off what is too long, or fill up what is too short.", choices=("crop", "pad"))
+    fit: str = option(
+        "crop", help="Cut off what is too long, or fill up what is too short.", choices=("crop", "focus", "pad")
+    )
     background: str = option("#ffffff", help="What lies behind transparent pixels and beside padded pictures.")
     colour: str = option("rgb", help="What the numbers of a pixel mean.", choices=("rgb", "grey", "rgba"))
     sharp_pixels: bool = option(False, help="Enlarge by whole factors, without smoothing.")
@@ -33,19 +37,24 @@ class Square(Checked):
         return self.resolution * self.resolution * self.channels
 
 
-def squared(source: Path | bytes, square: Square) -> bytes:
+def squared(source: Path | bytes, square: Square, cut: Cut | None = None) -> bytes:
     """The pixels of one picture, uint8 [resolution, resolution, channels], row by row.
 
     Raises:
         BadInput: not a picture, or damaged.
     """
-    image = read_picture(source, at_least_px=2 * square.resolution).image
-    return square_image(image, square).tobytes()
+    cut = cut or Cut()
+    share = max(0.01, min(cut.box[2] - cut.box[0], cut.box[3] - cut.box[1]))
+    image = read_picture(source, at_least_px=round(2 * square.resolution / share)).image
+    return square_image(image, square, cut).tobytes()
 
 
-def square_image(image: Image.Image, square: Square) -> Image.Image:
-    """An upright L, RGB or RGBA picture as a square in the colours of `square`."""
-    working = image if image.mode == "RGBA" else image.convert("RGB")
+def square_image(image: Image.Image, square: Square, cut: Cut | None = None) -> Image.Image:
+    """The part `cut` of an upright L, RGB or RGBA picture as a square in the colours of `square`."""
+    cut = cut or Cut()
+    working = _part(image if image.mode == "RGBA" else image.convert("RGB"), cut.box)
+    if cut.gamma != 1:
+        working = _lit(working, cut.gamma)
     side = square.resolution
     if square.sharp_pixels and max(working.size) <= side:
         factor = side // max(working.size)
@@ -55,8 +64,31 @@ def square_image(image: Image.Image, square: Square) -> Image.Image:
         size = (max(1, round(working.width * scale)), max(1, round(working.height * scale)))
         small = working.resize(size, Image.Resampling.LANCZOS)
     else:
-        small = working.resize((side, side), Image.Resampling.LANCZOS, box=_centre(working.size))
+        small = working.resize((side, side), Image.Resampling.LANCZOS, box=_square_of(working, square))
     return _finished(small, square)
+
+
+def _part(image: Image.Image, box: Box) -> Image.Image:
+    """The part `box` of a picture, in whole pixels, at least one."""
+    if box == WHOLE:
+        return image
+    left, top = round(box[0] * image.width), round(box[1] * image.height)
+    left, top = min(left, image.width - 1), min(top, image.height - 1)
+    right, bottom = round(box[2] * image.width), round(box[3] * image.height)
+    return image.crop((left, top, max(left + 1, right), max(top + 1, bottom)))
+
+
+def _lit(image: Image.Image, gamma: float) -> Image.Image:
+    """Brighter (below 1) or darker (above); transparency stays."""
+    curve = [round(255 * (value / 255) ** gamma) for value in range(256)]
+    return image.point(curve * 3 + (list(range(256)) if image.mode == "RGBA" else []))
+
+
+def _square_of(image: Image.Image, square: Square) -> tuple[float, float, float, float]:
+    """The square to keep of a picture, in pixels: where most is to be seen, or the middle."""
+    if square.fit == "focus" and image.width != image.height:
+        return salient_square(image)
+    return _centre(image.size)
 
 
 def _centre(size: tuple[int, int]) -> tuple[float, float, float, float]:

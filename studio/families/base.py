@@ -7,7 +7,7 @@ the first network, not with this table, so that the page can name families befor
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
@@ -129,11 +129,52 @@ class Calibrated(Protocol):
         ...
 
 
+@runtime_checkable
+class Measured(Protocol):
+    """A generator whose normalisation rests on statistics of its own pictures.
+
+    A moving average has the weights of many steps beside the statistics of the last one, so it is measured before it
+    is seen or saved."""
+
+    def measure(self) -> None:
+        """Measure them, always with the same result for the same weights; in a fraction of a second."""
+        ...
+
+
 class Discriminator(Protocol):
     """Scores pictures: higher is more real."""
 
     def __call__(self, images: Tensor, label: Tensor | None = None) -> Tensor:
-        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 1]."""
+        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, k], k ≥ 1; losses average over all."""
+        ...
+
+
+@runtime_checkable
+class Rebuilding(Protocol):
+    """A critic that must also be able to redraw the real pictures that it sees (FastGAN)."""
+
+    def judge_and_rebuild(self, images: Tensor, label: Tensor | None, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, k] and what redrawing missed [n].
+
+        What is chosen at random comes from `random`, a generator on the CPU."""
+        ...
+
+
+@runtime_checkable
+class Featured(Protocol):
+    """A critic that shows what it saw on the way to its logits, for feature matching (Salimans et al. 2016)."""
+
+    def features(self, images: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
+        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> features [n, …] of its layers, in order."""
+        ...
+
+
+@runtime_checkable
+class Joint(Protocol):
+    """A critic that judges several sets of pictures in one pass, which is quicker than a pass for each."""
+
+    def judge_sets(self, sets: Sequence[Tensor], labels: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
+        """The logits of each set of pictures [n, channels, r, r], all of one size, as if it were judged alone."""
         ...
 
 
@@ -217,7 +258,6 @@ FAMILIES: Mapping[str, Family] = {
             summary="Gated convolutions that coarse features switch on and off; quick, and made for few pictures.",
             module="studio.families.fastgan",
             settings_class="FastGANSettings",
-            trains=False,
         ),
         Family(
             name="lightweight",
@@ -225,7 +265,6 @@ FAMILIES: Mapping[str, Family] = {
             summary="A relative of FastGAN with noise and attention; many models for it are on the Hub.",
             module="studio.families.lightweight",
             settings_class="LightweightSettings",
-            trains=False,
         ),
         Family(
             name="lucidrains",
@@ -233,7 +272,6 @@ FAMILIES: Mapping[str, Family] = {
             summary="The StyleGAN2 of stylegan2-pytorch, whose mathematics differ from its authors'.",
             module="studio.families.lucidrains",
             settings_class="LucidrainsSettings",
-            trains=False,
         ),
         Family(
             name="r3gan",
@@ -241,7 +279,6 @@ FAMILIES: Mapping[str, Family] = {
             summary="Plain residual blocks without normalisation, as in 2024; strong with many pictures.",
             module="studio.families.r3gan",
             settings_class="R3GANSettings",
-            trains=False,
         ),
     )
 }

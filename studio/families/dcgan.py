@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.errors import BadInput
+from studio.families.critic_parts import MinibatchDiscrimination, activations, bound
 from studio.families.layout import Layer, StackSettings
 from studio.families.stack import StackGenerator
 from studio.ops import layers
@@ -63,33 +64,47 @@ class Generator(StackGenerator):
 
 
 class Discriminator(nn.Module):
-    """Strided convolutions, batch normalisation (none on the first), leaky ReLU."""
+    """Strided convolutions, batch normalisation (none on the first), leaky ReLU.
+
+    With spectral norm it has biases in place of batch normalisation (Miyato et al. 2018)."""
 
     def __init__(self, settings: DCGANSettings) -> None:
         super().__init__()
         if not settings.trains:
             raise BadInput(f"A DCGAN of {settings.resolution} px can be played, not trained.", "Train another model.")
         self.settings = settings
-        widths = settings.widths[::-1]
-        parts: list[nn.Module] = [nn.Conv2d(settings.channels, widths[0], 4, 2, 1, bias=False)]
+        widths, plain = settings.widths[::-1], settings.spectral_norm
+        parts: list[nn.Module] = [nn.Conv2d(settings.channels, widths[0], 4, 2, 1, bias=plain)]
         parts += [nn.LeakyReLU(0.2, inplace=True)]
         for inputs, outputs in itertools.pairwise(widths):
-            parts += [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs)]
+            parts += [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=plain)]
+            parts += [] if plain else [nn.BatchNorm2d(outputs)]
             parts += [nn.LeakyReLU(0.2, inplace=True)]
-        self.main = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, bias=False))
+        self.main = nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, bias=plain))
         if settings.classes:
             self.embed = nn.Linear(settings.classes, widths[-1], bias=False)
         self.apply(_initialise)
+        if settings.spectral_norm:
+            bound(self)
+        kernels = settings.minibatch_kernels
+        self.compare = MinibatchDiscrimination(widths[-1], kernels) if kernels else None
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
         """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 1], float32."""
         features = self.main[:-1](images)
         logits = cast(Tensor, self.main[-1](features)).float().flatten(1)
-        if not self.settings.classes:
-            return logits
         with layers.full_precision(images):
-            classes = self.embed(layers.label_rows(label, images, self.settings.classes))
-            return logits + torch.sum(classes * features.float().sum(dim=(2, 3)), dim=1, keepdim=True)
+            totals = features.float().sum(dim=(2, 3))
+            if self.compare is not None:
+                logits = logits + self.compare(totals / features[0, 0].numel())
+            if self.settings.classes:
+                classes = self.embed(layers.label_rows(label, images, self.settings.classes))
+                logits = logits + torch.sum(classes * totals, dim=1, keepdim=True)
+        return logits
+
+    def features(self, images: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
+        """images [n, channels, r, r] in [-1, 1] -> what each hidden layer sees, [n, c, h, w]; labels play no part."""
+        return activations(self.main, images)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -19,9 +19,13 @@ from torch import Tensor, nn
 
 from studio.errors import BadInput
 from studio.families.base import NetworkSettings, Noise
+from studio.families.fastgan_critic import LAST, Discriminator
 from studio.families.single import SingleLatent
-from studio.ops import layers, packed, seeds
+from studio.ops import gated, layers, packed, seeds
+from studio.ops.gated import doubling_kernel
 from studio.options import option
+
+__all__ = ["Discriminator", "FastGANSettings", "Generator"]
 
 CHANNELS = {4: 16.0, 8: 8.0, 16: 4.0, 32: 2.0, 64: 2.0, 128: 1.0, 256: 0.5, 512: 0.25, 1024: 0.125}
 """Feature channels at each resolution, as a multiple of the width."""
@@ -44,6 +48,7 @@ class FastGANSettings(NetworkSettings):
     resolution: int = option(256, help="Width and height of the pictures.", low=8, high=1024, unit="px")
     z_dim: int = option(256, help="Width of the latent that seeds are turned into.", low=1, high=4096)
     width: int = option(64, help="Feature maps at 128 px: more is richer and slower.", low=1, high=1024)
+    critic_width: int = option(64, help="Feature maps of the critic at 64 px.", low=1, high=1024, advanced=True)
     doubled: str = option(
         "paper", help="Which scales have two convolutions instead of one.", choices=tuple(DOUBLED), advanced=True
     )
@@ -57,6 +62,10 @@ class FastGANSettings(NetworkSettings):
         super().__post_init__()
         if self.resolution not in CHANNELS:
             raise BadInput(f"A FastGAN cannot make pictures of {self.resolution} px.", "Choose 64, 128, 256, 512 …")
+
+    @property
+    def trains(self) -> bool:
+        return self.resolution > LAST
 
     def channels_at(self, resolution: int) -> int:
         """Feature channels at `resolution`."""
@@ -158,12 +167,11 @@ class UpBlock(nn.Module):
         return [Step(*cast(tuple[nn.Conv2d, Grain | None, Normalisation], tuple(parts))) for parts in found]
 
     def forward(self, images: Tensor, noises: Iterator[Tensor | None], classes: Tensor | None) -> Tensor:
-        images = F.interpolate(images, scale_factor=2)
-        for convolution, grain, normalisation in self.steps():
-            images = convolution(images)
+        for place, (convolution, grain, normalisation) in enumerate(self.steps()):
+            images = convolution(images) if place else gated.convolve_doubled(images, convolution.weight)
             if grain is not None:
                 images = grain(images, next(noises))
-            images = F.glu(normalisation(images, classes), dim=1)
+            images = gated.gate(normalisation(images, classes))
         return images
 
     def folded(self, dtype: torch.dtype, resolution: int) -> FoldedBlock:
@@ -233,15 +241,6 @@ class FoldedBlock(nn.ModuleList):
         return images
 
 
-def doubling_kernel(weight: Tensor) -> Tensor:
-    """weight [o, i, 3, 3] -> [o, i, 4, 4]: what transposed convolution of stride 2, cropped by one pixel on every
-    side, needs in order to double each pixel and convolve by `weight` at once."""
-    flipped = weight.flip(2, 3)
-    return sum(  # type: ignore[return-value]  # of four tensors
-        F.pad(flipped, (left, 1 - left, top, 1 - top)) for left in (0, 1) for top in (0, 1)
-    )
-
-
 def folded_opening(opening: nn.Sequential) -> nn.Sequential:
     """The transposed convolution of a pair and, in its weights, the normalisation that follows it."""
     first, normalisation = cast(nn.ConvTranspose2d, copy.deepcopy(opening[0])), cast(Normalisation, opening[1])
@@ -280,7 +279,12 @@ class Opening(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """z [n, z_dim] -> [n, c, 4, 4]."""
-        return F.glu(self.init(z[:, :, None, None]), dim=1)
+        if not self.training:
+            return F.glu(self.init(z[:, :, None, None]), dim=1)
+        first, normalisation = self.init
+        weight = cast(Tensor, first.weight).permute(0, 2, 3, 1)
+        pixels = (z @ weight.flatten(1)).view(-1, *weight.shape[1:])
+        return gated.gate(normalisation(pixels.permute(0, 3, 1, 2)))
 
 
 class Generator(SingleLatent):
@@ -346,6 +350,10 @@ class Generator(SingleLatent):
         """
         if self.settings.calibrated:
             measure_statistics(self)
+
+    def measure(self) -> None:
+        """Measure the normalisation anew on a few pictures, for a network that training has just averaged."""
+        measure_statistics(self, _CALIBRATION_BATCH if self.resolution >= _LARGE // 2 else 2 * _CALIBRATION_BATCH)
 
 
 @torch.no_grad()

@@ -102,6 +102,16 @@ class StackSettings(NetworkSettings):
     """
 
     z_dim: int = option(100, help="Width of the latent that seeds are turned into.", low=1, high=4096)
+    spectral_norm: bool = option(
+        False, help="Bound the critic's layers instead of normalising what they see: steadier.", advanced=True
+    )
+    minibatch_kernels: int = option(
+        0,
+        help="How many ways the critic compares the pictures of a batch, against all looking alike; 0 for none.",
+        low=0,
+        high=256,
+        advanced=True,
+    )
     layers: tuple[Layer, ...] = ()
     label_input: str = "beside"
     label_width: int = 0

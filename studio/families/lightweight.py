@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from studio.errors import BadInput
+from studio.families import stylegan2
 from studio.families.base import NetworkSettings, Noise
 from studio.families.fastgan import FoldedStep, Grain, Normalisation, folded_opening, measure_statistics
 from studio.families.single import SingleLatent
@@ -68,6 +69,14 @@ class LightweightSettings(NetworkSettings):
     def resolutions(self) -> tuple[int, ...]:
         """8, 16, … up to the picture's."""
         return tuple(2**power for power in range(3, self.resolution.bit_length()))
+
+    @property
+    def critic(self) -> stylegan2.StyleGAN2Settings:
+        """What StyleGAN2's discriminator is built from, which judges this family too: half as wide as the generator."""
+        return stylegan2.StyleGAN2Settings(
+            resolution=self.resolution, channels=self.channels, classes=self.classes,
+            channel_base=min(max(16, self.channel_base // 2), 262_144), channel_max=max(1, self.channel_max // 2),
+        )  # fmt: skip
 
 
 class Shuffle(nn.Module):
@@ -364,6 +373,13 @@ class Generator(SingleLatent):
         """To be called once after an import: measure the normalisation anew, if the settings say that it is."""
         if self.settings.calibrated:
             measure_statistics(self)
+
+
+class Discriminator(stylegan2.Discriminator):
+    """StyleGAN2's: the author's own critic is not here, and imported models bring none."""
+
+    def __init__(self, settings: LightweightSettings) -> None:
+        super().__init__(settings.critic)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from studio.errors import BadInput
+from studio.families import stylegan2
 from studio.families.base import NetworkSettings, Noise, Stage
 from studio.families.fastgan import constant
 from studio.families.lightweight import Attention, Normed, blur
@@ -53,6 +54,14 @@ class LucidrainsSettings(NetworkSettings):
         """Channels of the blocks at 4 px, 8 px, … up to the picture's."""
         blocks = self.resolution.bit_length() - 2
         return tuple(min(self.capacity * 2**power, self.channel_max) for power in range(blocks, 0, -1))
+
+    @property
+    def critic(self) -> stylegan2.StyleGAN2Settings:
+        """What StyleGAN2's discriminator is built from, which judges this family too: as wide as the generator."""
+        return stylegan2.StyleGAN2Settings(
+            resolution=self.resolution, channels=self.channels, classes=self.classes,
+            channel_base=min(2 * self.capacity * self.resolution, 262_144), channel_max=self.channel_max,
+        )  # fmt: skip
 
 
 class RatedLinear(nn.Module):
@@ -261,6 +270,11 @@ class Generator(nn.Module):
                 w = torch.lerp(self.w_avg, w, truncation)
         return cast(Tensor, w)[:, None].expand(-1, self.num_styles, -1)
 
+    @torch.no_grad()
+    def track_w_average(self, w: Tensor, beta: float) -> None:
+        """Move the mean of w, towards which truncation pulls, to the mean of this batch [n, z_dim]; `beta` is kept."""
+        self.w_avg.copy_(torch.lerp(w.detach().float().mean(dim=0), self.w_avg, beta))
+
     def synthesize(self, styles: Tensor, noise: Noise | None = None) -> Tensor:
         """styles [n, num_styles, z_dim], one noise [1 or n, 1, r, r] -> pictures [n, channels, r, r], float32."""
         state: tuple[Tensor, ...] = ()
@@ -326,3 +340,10 @@ class Generator(nn.Module):
         """To be called once after an import: measure the mean of the styles, which truncation pulls towards."""
         z = seeds.latents(range(_AVERAGED), self.z_dim).to(self.w_avg.device)
         self.w_avg.copy_(self.map(z)[:, 0].mean(dim=0))
+
+
+class Discriminator(stylegan2.Discriminator):
+    """StyleGAN2's: the author's own critic is not here, and imported models bring none."""
+
+    def __init__(self, settings: LucidrainsSettings) -> None:
+        super().__init__(settings.critic)

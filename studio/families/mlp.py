@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from studio.errors import BadInput
+from studio.families.critic_parts import MinibatchDiscrimination, activations, bound
 from studio.families.layout import Layer, StackSettings
 from studio.families.stack import PreparedStack, StackGenerator
 from studio.ops import layers
@@ -81,6 +82,10 @@ class Discriminator(nn.Module):
         if settings.classes:
             self.embed = nn.Linear(settings.classes, settings.width, bias=False)
         self.apply(_initialise)
+        if settings.spectral_norm:
+            bound(self)
+        kernels = settings.minibatch_kernels
+        self.compare = MinibatchDiscrimination(settings.width, kernels) if kernels else None
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
         """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 1], float32."""
@@ -88,10 +93,16 @@ class Discriminator(nn.Module):
         with layers.full_precision(images):
             features = features.float()
             logits = cast(Tensor, self.out(features))
-            if not self.settings.classes:
-                return logits
-            classes = self.embed(layers.label_rows(label, images, self.settings.classes))
-            return logits + torch.mean(classes * features, dim=1, keepdim=True)
+            if self.compare is not None:
+                logits = logits + self.compare(features)
+            if self.settings.classes:
+                classes = self.embed(layers.label_rows(label, images, self.settings.classes))
+                logits = logits + torch.sum(classes * features, dim=1, keepdim=True) / self.settings.width**0.5
+            return logits
+
+    def features(self, images: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
+        """images [n, channels, r, r] in [-1, 1] -> what each hidden layer sees, [n, width]; labels play no part."""
+        return activations(self.main, images.flatten(1))
 
 
 def _hidden(inputs: int, settings: MLPSettings) -> list[nn.Module]:

@@ -1,8 +1,9 @@
-"""R3GAN's generator (Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern GAN Baseline").
+"""R3GAN (Huang et al. 2024, "The GAN is dead; long live the GAN! A Modern GAN Baseline").
 
 Residual blocks of three convolutions without normalisation, the middle one grouped (as in ResNeXt, Xie et al. 2017);
-weights that start so that no depth needs normalising (Zhang et al. 2019, "Fixup initialization"). Tensors carry the names
-of the authors' release, less its outermost `Model.` and the constant filters, so its weights load as they are.
+weights that start so that no depth needs normalising (Zhang et al. 2019, "Fixup initialization"). The critic is the
+generator's mirror image. Tensors carry the names of the authors' release, less its outermost `Model.` and the constant
+filters, so its weights load as they are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from studio.errors import BadInput
 from studio.families.base import NetworkSettings, Noise
 from studio.families.single import SingleLatent
-from studio.ops import resample
+from studio.ops import layers, resample
 from studio.options import option
 
 _SLOPE = 0.2
@@ -102,7 +103,8 @@ class ResidualBlock(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         change = F.leaky_relu_(self.LinearLayer1(images, self.NonLinearity1.Bias), _SLOPE)
         change = F.leaky_relu_(self.LinearLayer2(change, self.NonLinearity2.Bias), _SLOPE)
-        return cast(Tensor, self.LinearLayer3(change)) + images
+        change = cast(Tensor, self.LinearLayer3(change))
+        return change + images.to(change.dtype)
 
 
 class GenerativeBasis(nn.Module):
@@ -131,12 +133,42 @@ class UpsampleLayer(nn.Module):
         return resample.upsample(self.LinearLayer(images) if hasattr(self, "LinearLayer") else images)
 
 
-class Stage(nn.Module):
-    """One size: what leads to it, then residual blocks."""
+class DownsampleLayer(nn.Module):
+    """Half the size, before a 1x1 convolution where the channels change."""
 
-    def __init__(self, entrance: nn.Module, blocks: list[ResidualBlock]) -> None:
+    def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.Layers = nn.ModuleList([entrance, *blocks])
+        if inputs != outputs:
+            self.LinearLayer = Convolution(inputs, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = resample.downsample(images)
+        return self.LinearLayer(images) if hasattr(self, "LinearLayer") else images
+
+
+class DiscriminativeBasis(nn.Module):
+    """Pictures of 4 x 4, each weighed by a learned one and summed, then a linear layer."""
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.Basis = nn.Conv2d(channels, channels, 4, groups=channels, bias=False)
+        self.LinearLayer = nn.Linear(channels, outputs, bias=False)
+        _initialise(self.Basis.weight, 1.0)
+        _initialise(self.LinearLayer.weight, 1.0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, channels, 4, 4] -> [n, outputs], float32."""
+        with layers.full_precision(images):
+            sums = (images.float() * self.Basis.weight[:, 0]).sum(dim=(2, 3))
+            return cast(Tensor, self.LinearLayer(sums))
+
+
+class Stage(nn.Module):
+    """One size: residual blocks, behind what leads to it in the generator, before what leads on in the critic."""
+
+    def __init__(self, *parts: nn.Module) -> None:
+        super().__init__()
+        self.Layers = nn.ModuleList(parts)
 
     def forward(self, images: Tensor) -> Tensor:
         for layer in self.Layers:
@@ -177,16 +209,56 @@ class Generator(SingleLatent):
         return prepared.to(memory_format=torch.channels_last)
 
 
+class Discriminator(nn.Module):
+    """A 1x1 convolution from colours, then the generator's stages in reverse; with classes by projection."""
+
+    def __init__(self, settings: R3GANSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.ExtractionLayer = Convolution(settings.channels, settings.widths[-1])
+        self.MainLayers = nn.ModuleList(_critic_stage(settings, place) for place in range(len(settings.widths))[::-1])
+        if settings.classes:
+            self.EmbeddingLayer = nn.Linear(settings.classes, settings.condition, bias=False)
+            _initialise(self.EmbeddingLayer.weight, settings.condition**-0.5)
+
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
+        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 1], float32."""
+        logits = self.features(images)[-1]
+        if not self.settings.classes:
+            return logits
+        with layers.full_precision(images):
+            rows = layers.label_rows(label, images, self.settings.classes)
+            return torch.sum(logits * self.EmbeddingLayer(rows), dim=1, keepdim=True)
+
+    def features(self, images: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
+        """images [n, channels, r, r] -> what every stage makes of them, the last [n, 1 or embedding]; labels play no
+        part."""
+        images, found = self.ExtractionLayer(images.contiguous(memory_format=torch.channels_last)), []
+        for stage in self.MainLayers:
+            images = stage(images)
+            found.append(images)
+        return tuple(found)
+
+
 def _stage(settings: R3GANSettings, place: int) -> Stage:
+    """The generator's stage of 4 px times 2 to the power of `place`."""
     width = settings.widths[place]
-    entrance = (
-        UpsampleLayer(settings.widths[place - 1], width)
-        if place
-        else GenerativeBasis(settings.z_dim + settings.condition, width)
-    )
-    return Stage(
-        entrance, [ResidualBlock(width, settings.groups[place], settings) for _ in range(settings.blocks[place])]
-    )
+    if place:
+        return Stage(UpsampleLayer(settings.widths[place - 1], width), *_blocks(settings, place))
+    return Stage(GenerativeBasis(settings.z_dim + settings.condition, width), *_blocks(settings, place))
+
+
+def _critic_stage(settings: R3GANSettings, place: int) -> Stage:
+    """The critic's stage of the same size."""
+    width = settings.widths[place]
+    if place:
+        return Stage(*_blocks(settings, place), DownsampleLayer(width, settings.widths[place - 1]))
+    return Stage(*_blocks(settings, place), DiscriminativeBasis(width, settings.condition or 1))
+
+
+def _blocks(settings: R3GANSettings, place: int) -> list[ResidualBlock]:
+    width, groups = settings.widths[place], settings.groups[place]
+    return [ResidualBlock(width, groups, settings) for _ in range(settings.blocks[place])]
 
 
 def _initialise(weight: Tensor, gain: float) -> None:

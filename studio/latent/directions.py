@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from studio.errors import BadInput, Damaged
 from studio.families.base import Generator
 from studio.ops.seeds import stream
+from studio.options import to_json
 from studio.paths import write_file
 
 _SAMPLES = 1024
@@ -34,7 +35,31 @@ _BATCH = 32
 _THUMBNAIL_PX = 16
 _LEAST_LAYERS_FOR_RANGES = 6
 _LARGEST_FILE_BYTES = 64_000_000
-_ABOUT = ("name", "title", "scale", "kind", "first_layer", "last_layer")
+_ABOUT = ("name", "title", "scale", "kind", "first_layer", "last_layer", "origin", "check")
+
+
+_FADED = 0.4
+_CHANGED = 0.4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What a direction of a base does to a model that was trained from it, measured on pictures.
+
+    Attributes:
+        strength: the size of the change it makes, relative to the base's.
+        likeness: the mean cosine of both changes, -1 to 1.
+    """
+
+    strength: float
+    likeness: float
+
+    @property
+    def mark(self) -> str:
+        """One word: "faded" if it hardly changes anything, "changed" if it does something else, else "kept"."""
+        if self.strength < _FADED:
+            return "faded"
+        return "changed" if self.likeness < _CHANGED else "kept"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,6 +73,8 @@ class Direction:
         scale: the standard deviation of sampled styles along it, so that an edit of 1 goes that far.
         kind: how it was found: "sefa", "styles" or "pictures".
         first_layer: the layers it acts on, first to last, included; None is the last of the model.
+        origin: the title of the model that it was found in, if it is inherited; see `studio.latent.lineage`.
+        check: what an inherited one still does.
     """
 
     name: str
@@ -57,6 +84,8 @@ class Direction:
     kind: str
     first_layer: int = 0
     last_layer: int | None = None
+    origin: str = ""
+    check: Check | None = None
 
 
 def find(generator: Generator, *, samples: int = _SAMPLES) -> dict[str, Direction]:
@@ -130,7 +159,7 @@ def save_directions(path: Path, directions: Mapping[str, Direction]) -> None:
     """Write directions to one safetensors file with the names in its header, whole or not at all."""
     if not directions:
         raise BadInput("There are no directions to save.", "Look for some first.")
-    about = [{key: getattr(item, key) for key in _ABOUT} for item in directions.values()]
+    about = [{key: to_json(getattr(item, key)) for key in _ABOUT} for item in directions.values()]
     vectors = torch.stack([item.vector for item in directions.values()]).contiguous()
     write_file(
         path, safetensors.torch.save({"vectors": vectors}, metadata={"directions": json.dumps(about, allow_nan=False)})
@@ -147,10 +176,17 @@ def load_directions(path: Path) -> dict[str, Direction]:
             vectors = file.get_tensor("vectors").clone()
         if vectors.shape[0] != len(about) or not torch.isfinite(vectors).all():
             raise ValueError("not vectors")
-        loaded = [Direction(vector=vector, **entry) for entry, vector in zip(about, vectors, strict=True)]
+        loaded = [_read(entry, vector) for entry, vector in zip(about, vectors, strict=True)]
     except (OSError, ValueError, KeyError, TypeError, IndexError, safetensors.SafetensorError):
         raise Damaged("The saved directions of this model cannot be read.", "Look for them again.") from None
     return {direction.name: direction for direction in loaded}
+
+
+def _read(entry: dict[str, Any], vector: Tensor) -> Direction:
+    check = entry.get("check")
+    if check is not None:
+        check = Check(strength=float(check["strength"]), likeness=float(check["likeness"]))
+    return Direction(**{**entry, "vector": vector, "check": check})
 
 
 def find_or_load(generator: Generator, path: Path) -> dict[str, Direction]:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from studio.ops import packed
+from studio.ops import packed, smooth
 
 SLOPE = 0.2
 """Of the leaky ReLU below zero."""
@@ -46,9 +46,22 @@ class _ConvolveBent(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> Any:
         images, weight, bent = context.saved_tensors
         inner = torch.ops.aten.leaky_relu_backward(gradients[0], bent.detach(), SLOPE, True)
+        if torch.is_grad_enabled():
+            wanted = context.needs_input_grad
+            return (*smooth.slopes(inner, images, weight, context.stride, context.padding, wanted), None, None)
         strides, paddings = (context.stride,) * 2, (context.padding,) * 2
         slopes = torch.ops.aten.convolution_backward(
-            inner, images, weight, [weight.shape[0]], strides, paddings, _ONE, False, (0, 0), 1, context.needs_input_grad[:3]
+            inner,
+            images,
+            weight,
+            [weight.shape[0]],
+            strides,
+            paddings,
+            _ONE,
+            False,
+            (0, 0),
+            1,
+            context.needs_input_grad[:3],
         )
         return (*slopes, None, None)
 

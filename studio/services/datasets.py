@@ -4,6 +4,7 @@ uploads/<id>/files/000001    the pictures and zips as they came, under names of 
 uploads/<id>/manifest.jsonl  for each of them the relative path it had, cleaned; only ever shown
 uploads/<id>/report.json     the last scan, with sheet.webp and duplicates.webp beside it
 uploads/<id>/became          the ids of the datasets made of it, one a line
+uploads/<id>/findings.json   and what else `doctor` keeps of it
 datasets/<id>/               prepared datasets
 """
 
@@ -20,17 +21,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from studio.data.archive import ArchiveLimits
+from studio.data.choices import Choices
+from studio.data.cuts import Box
+from studio.data.doctor import Finding, examine
+from studio.data.frames import Film
 from studio.data.info import INFO_FILE, SHEET_FILE, DatasetInfo, open_pixels, read_info, write_info_text
 from studio.data.labels import clean_label, passed_over
-from studio.data.prepare import PrepareSettings, prepare, suggest
+from studio.data.prepare import PrepareSettings, count_squares, prepare, suggest
 from studio.data.progress import Cancel, Progress, never, silent
-from studio.data.scan import ScanReport, scan
+from studio.data.scan import Picture, Scanned, ScanReport, look_through
 from studio.data.sheets import CELL_PX, cell, spread, to_webp
 from studio.data.sources import Named
 from studio.data.thumbnails import duplicate_pairs, duplicate_sheet, upload_sheet
 from studio.errors import BadInput, Busy, Damaged, NotFound, StudioError
 from studio.options import from_json, to_json
 from studio.paths import Home, bring_back, explain_disk, new_id, remove, require_space, safe_name, set_aside, write_file
+from studio.services import doctor
 from studio.services.jobs import Job, Jobs
 
 _CHUNK_BYTES = 1 << 20
@@ -38,6 +44,10 @@ _SPARE_BYTES = 200_000_000
 _SHOWN = 500
 _DAY_SECONDS = 86_400.0
 DUPLICATES_FILE = "duplicates.webp"
+
+
+def _unheard(words: str) -> None:
+    """Tells nobody."""
 
 
 class Readable(Protocol):
@@ -78,6 +88,7 @@ class _Upload:
     bytes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     working: threading.Lock = field(default_factory=threading.Lock)
+    seen: tuple[int, ScanReport] | None = None
 
     @property
     def manifest(self) -> Path:
@@ -176,18 +187,34 @@ class Datasets:
 
     # Scanning and preparing
 
-    def scan(self, upload_id: str, progress: Progress = silent, cancelled: Cancel = never) -> dict[str, Any]:
+    def scan(
+        self,
+        upload_id: str,
+        progress: Progress = silent,
+        cancelled: Cancel = never,
+        film: Film | None = None,
+        say: Callable[[str], None] = _unheard,
+    ) -> dict[str, Any]:
         """Judge every file of an upload; the report as JSON, with suggested settings and the names of its sheets.
 
+        The dataset doctor looks at it, too: `examine` tells what it found.
+
+        Args:
+            film: how films among the files are taken apart.
+            say: hears what is being done when it is no longer the pictures that are looked at.
+
         Raises:
-            NotFound: no such upload. BadInput: no pictures, or too few. Busy. Cancelled.
+            NotFound: no such upload. BadInput: no pictures, or too few. NoSpace. Busy. Cancelled.
         """
         upload = self._upload(upload_id)
         with _Working(upload):
             files = upload.folder / "files"
             named = [Named(path=files / one.file, label=one.label) for one in upload.arrived()]
-            report = scan(named, progress=progress, cancelled=cancelled, limits=self.limits.archive,
-                          name=_source_name(named))  # fmt: skip
+            scanned = look_through(named, progress=progress, cancelled=cancelled, limits=self.limits.archive,
+                                   name=_source_name(named), film=film, frames=upload.folder / "frames")  # fmt: skip
+            report = scanned.report
+            say("Looking for what could be mended")
+            doctor.write_record(upload.folder, scanned, _findings(scanned, cancelled))
             write_file(upload.folder / SHEET_FILE, upload_sheet(report, cancelled, self.limits.archive))
             if duplicate_pairs(report):
                 write_file(upload.folder / DUPLICATES_FILE, duplicate_sheet(report, cancelled, self.limits.archive))
@@ -212,10 +239,92 @@ class Datasets:
             report = _read_report(upload)
             shown = title or settings.title or report.source
             into = self.home.datasets / new_id(shown)
-            info = prepare(report, settings, into, shown, progress, cancelled=cancelled, limits=self.limits.archive)
+            info = prepare(report, settings, into, shown, progress, choices=doctor.read_choices(upload.folder),
+                           cancelled=cancelled, limits=self.limits.archive)  # fmt: skip
             with open(upload.became, "a", encoding="utf-8") as file:
                 file.write(f"{info.id}\n")
         return info
+
+    # The dataset doctor
+
+    def examine(self, upload_id: str) -> tuple[Finding, ...]:
+        """What the doctor found when the upload was scanned, the weightiest first; nothing before.
+
+        Raises:
+            NotFound: no such upload. Damaged: the findings cannot be read.
+        """
+        return doctor.read_findings(self._upload(upload_id).folder)
+
+    def choices(self, upload_id: str) -> Choices:
+        """Which pictures of an upload are left out, and the squares that were drawn by hand. Raises as `examine`."""
+        return doctor.read_choices(self._upload(upload_id).folder)
+
+    def leave_out(self, upload_id: str, ids: Iterable[str]) -> Choices:
+        """Do not use these pictures; `take_back` undoes it. Their files stay.
+
+        Raises:
+            NotFound: no such upload, it was not scanned, or it has no such picture.
+        """
+        self._require_pictures(upload_id, ids := tuple(ids))
+        return self._choose(upload_id, lambda choices: choices.without(ids))
+
+    def take_back(self, upload_id: str, ids: Iterable[str]) -> Choices:
+        """Use these pictures again. Raises as `leave_out`."""
+        self._require_pictures(upload_id, ids := tuple(ids))
+        return self._choose(upload_id, lambda choices: choices.again_with(ids))
+
+    def crop(self, upload_id: str, id: str, square: Box | None) -> Choices:
+        """Use this part (as shares of width and height) of one picture; None gives it back to the settings.
+
+        Raises:
+            NotFound: as in `leave_out`. BadInput: a part outside the picture, or hardly any of it.
+        """
+        self._require_pictures(upload_id, (id,))
+        return self._choose(upload_id, lambda choices: choices.cropped(id, square))
+
+    def count(self, upload_id: str, settings: PrepareSettings) -> int:
+        """How many pictures the dataset would have. Raises NotFound if the upload was not scanned."""
+        upload = self._upload(upload_id)
+        return count_squares(self._report(upload), settings, doctor.read_choices(upload.folder))
+
+    def pictures(self, upload_id: str) -> tuple[Picture, ...]:
+        """The good pictures of a scanned upload, by label. Raises NotFound if it was not scanned."""
+        return self._report(self._upload(upload_id)).pictures
+
+    def thumb(self, upload_id: str, id: str, *, large: bool = False) -> Path:
+        """A WebP of one picture: of at most 144 px, or 720.
+
+        Raises:
+            NotFound: no such upload or picture. BadInput: the picture cannot be opened any more.
+        """
+        upload = self._upload(upload_id)
+        if not large:
+            return _existing(upload.folder / "thumbs" / f"{safe_name(id)}.webp", "thumbnail")
+        picture = next((one for one in self._report(upload).pictures if one.id == id), None)
+        if picture is None:
+            raise NotFound("There is no such picture in this upload.", "Scan the pictures again.")
+        return doctor.draw_large(upload.folder, picture, self.limits.archive)
+
+    def _choose(self, upload_id: str, change: Callable[[Choices], Choices]) -> Choices:
+        upload = self._upload(upload_id)
+        with upload.lock:
+            choices = change(doctor.read_choices(upload.folder))
+            doctor.write_choices(upload.folder, choices)
+        return choices
+
+    def _require_pictures(self, upload_id: str, ids: tuple[str, ...]) -> None:
+        if set(ids) - {picture.id for picture in self.pictures(upload_id)}:
+            raise NotFound("There is no such picture in this upload.", "Scan the pictures again.")
+
+    def _report(self, upload: _Upload) -> ScanReport:
+        """The last scan, read once."""
+        changed = upload.report.stat().st_mtime_ns if upload.report.exists() else 0
+        seen = upload.seen
+        if seen is None or seen[0] != changed:
+            upload.seen = seen = (changed, _read_report(upload))
+        return seen[1]
+
+    # Preparing where it lies
 
     def prepare_here(
         self, source: Path, changes: Mapping[str, Any], title: str = "", *, tell: Callable[[str], None]
@@ -227,29 +336,37 @@ class Datasets:
         """
         report, settings = self.look(source, changes, tell=tell)
         shown = title or settings.title or report.source
-        info = prepare(report, settings, self.home.datasets / new_id(shown), shown)
+        info = prepare(report, settings, self.home.datasets / new_id(shown), shown, limits=self.limits.archive)
         tell(f"Prepared {info.count:,} pictures at {info.resolution} px.")
         return info
 
     def look(
         self, source: Path, changes: Mapping[str, Any], *, tell: Callable[[str], None]
     ) -> tuple[ScanReport, PrepareSettings]:
-        """Judge a folder or a zip where it lies; the report, and the suggested settings with `changes`."""
-        report = scan(source, limits=self.limits.archive)
+        """Judge a folder, a zip or a film where it lies; the report, and the suggested settings with `changes`.
+
+        `tell` hears what the dataset doctor found, too, and with which setting it can be mended.
+        """
+        film = PrepareSettings(**changes).film
+        scanned = look_through(source, limits=self.limits.archive, film=film, frames=self.home.cache / "frames")
+        report = scanned.report
         tell(f"{len(report.pictures):,} pictures, {report.smallest} to {report.largest} px (shorter side).")
         for refusal in report.refused:
             tell(f"  left out: {refusal.file}: {refusal.reason}")
         for warning in report.warnings:
             tell(warning)
+        for finding in _findings(scanned, never):
+            remedy = " ".join(f"{name}={value}" for name, value in finding.settings.items())
+            tell(f"{finding.sentence}{f' ({remedy})' if remedy else ''}")
         return report, replace(suggest(report), **changes)
 
-    def start_scan(self, upload_id: str) -> str:
+    def start_scan(self, upload_id: str, film: Film | None = None) -> str:
         """`scan` in the background; returns the id of its job, whose result is the report."""
         self._upload(upload_id)
 
         def work(job: Job) -> dict[str, Any]:
             job.stage("scan", "Looking at your pictures")
-            return self.scan(upload_id, job.progress, job.cancelled)
+            return self.scan(upload_id, job.progress, job.cancelled, film, lambda words: job.stage("doctor", words))
 
         return self.jobs.start(work)
 
@@ -338,6 +455,18 @@ class Datasets:
         pixels = open_pixels(folder, info)
         shown = spread(info.count, max(1, min(count, 200)))
         return tuple(to_webp(cell(pixels[position], max(8, min(side_px, 512)))) for position in shown)
+
+    def picture(self, dataset_id: str, place: int, side_px: int = 0) -> bytes:
+        """One picture of a dataset by its place, from 0: a WebP of `side_px`, or as large as it is (0).
+
+        Raises:
+            NotFound: no such dataset or place. Damaged: its pixels cannot be read.
+        """
+        folder = self.folder(dataset_id)
+        info = self._info(folder)
+        if not 0 <= place < info.count:
+            raise NotFound("There is no such picture in this dataset.", "Choose another one.")
+        return to_webp(cell(open_pixels(folder, info)[place], side_px or info.resolution))
 
     def rename(self, dataset_id: str, title: str) -> DatasetInfo:
         """Give a dataset another title; its id stays."""
@@ -456,12 +585,19 @@ def _read_report(upload: _Upload) -> ScanReport:
         report = from_json(ScanReport, json.loads(upload.report.read_text("utf-8")))
     except (BadInput, ValueError) as error:
         raise Damaged("The report on these pictures cannot be read.", "Scan them again.") from error
-    files = upload.folder / "files"
     moved = (
-        replace(picture, place=replace(picture.place, path=str(files / Path(picture.place.path).name)))
+        replace(picture, place=replace(picture.place, path=str(_here(upload, Path(picture.place.path)))))
         for picture in report.pictures
     )
     return replace(report, pictures=tuple(moved))
+
+
+def _here(upload: _Upload, path: Path) -> Path:
+    return upload.folder / ("frames" if path.parent.name == "frames" else "files") / path.name
+
+
+def _findings(scanned: Scanned, cancelled: Cancel) -> tuple[Finding, ...]:
+    return examine(scanned, doctor.features_of(scanned.vitals, cancelled))
 
 
 def _source_name(named: list[Named]) -> str:

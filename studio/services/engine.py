@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from studio.errors import Busy, StudioError
+from studio.errors import Busy, Damaged, StudioError
 from studio.latent.point import Point, Scene
 from studio.options import to_json
-from studio.weights.card import WEIGHTS_FILE
+from studio.weights.card import INHERITED_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,10 +140,10 @@ class Engine:
             some = _result(self.submit(self.frames, model_id, points[start : start + step]))
             pictures += [enlarge(picture, size_px) for picture in some]
             if start + step < len(points):
-                self._let_the_hand_pass((time.monotonic() - begun) / _SHEET_SHARE)
+                self.let_the_hand_pass((time.monotonic() - begun) / _SHEET_SHARE)
         return to_png(grid(pictures, columns=len(pictures), gap=0), None)
 
-    def _let_the_hand_pass(self, seconds: float) -> None:
+    def let_the_hand_pass(self, seconds: float) -> None:
         """Wait until no wish has come for a moment, but not longer than so many seconds."""
         end = time.monotonic() + seconds
         while time.monotonic() < min(end, self._wished + _REST_SECONDS):
@@ -271,14 +271,29 @@ class Engine:
         self.submit(self._players.pop, model_id, None)
 
     def directions(self, model_id: str) -> dict[str, Direction]:
-        """The directions of a model by name: kept ones, else found now and kept."""
+        """The directions of a model by name: kept ones, else found now and kept; then those that it inherited."""
         from studio.latent import directions
 
         player = self.player(model_id)
         if player.directions is None:
             kept = self._cache / f"directions-{player.card.files.get(WEIGHTS_FILE, model_id)[:32]}.safetensors"
-            player.directions = directions.find_or_load(player.exact, kept)
+            player.directions = directions.find_or_load(player.exact, kept) | self._inherited(model_id)
         return player.directions
+
+    def _inherited(self, model_id: str) -> dict[str, Direction]:
+        """What is kept in the model's folder; nothing where that is damaged."""
+        from studio.latent import directions
+
+        file = self._find(model_id) / INHERITED_FILE
+        try:
+            return directions.load_directions(file) if file.is_file() else {}
+        except Damaged:
+            return {}
+
+    def forget_directions(self, model_id: str) -> None:
+        """Read a model's directions again when they are next asked for: it has inherited some."""
+        if model_id in self._players:
+            self._players[model_id].directions = None
 
 
 def _keep_large_buffers() -> None:

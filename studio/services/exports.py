@@ -1,4 +1,6 @@
-"""Films of a walk: frames one at a time through the engine's gate, so that play goes on meanwhile."""
+"""Films, each known only to its owner. Those of a walk: frames one at a time through the engine's gate, so that play
+goes on meanwhile; others are written by whoever begins them.
+"""
 
 from __future__ import annotations
 
@@ -56,14 +58,19 @@ class Exports:
             raise BadInput(
                 f"This film would have {count:,} pictures.", "Make the walk shorter, or take fewer a second."
             )
-        name = f"{new_id('walk')}.{settings.format}"
+
+        def write(path: Path, job: Job) -> str:
+            return self.write(model, timeline, settings, path, report=job.progress, cancelled=job.cancelled)
+
+        return self.begin(owner, f"{new_id('walk')}.{settings.format}", count, write)
+
+    def begin(self, owner: str, name: str, count: int, write: Callable[[Path, Job], str]) -> str:
+        """Begin any film of `count` frames that `write(path, job)` writes to its path; returns the id of its job."""
         self._owners[name] = owner
 
         def work(job: Job) -> str:
             job.stage("Drawing", total=count)
-            return self.write(
-                model, timeline, settings, self._folder / name, report=job.progress, cancelled=job.cancelled
-            )
+            return write(self._folder / name, job)
 
         return self._jobs.start(work)
 

@@ -92,7 +92,7 @@ class Look:
         candidates: the ways to read it, the best guess first; there is a sheet of pictures for each.
         choices: the weight files of a folder, the best guess first; empty where there is only one.
         choice: which of them this is.
-        learns: whether its discriminator came with it, so that training can go on from it.
+        learns: whether training can go on from it.
         about: what is known already, for the artist to correct.
         licences: the usual ones.
     """
@@ -355,7 +355,7 @@ class Imports:
         from studio.weights.store import load_discriminator, load_generator
 
         generator, card = load_generator(folder)
-        learns = load_discriminator(folder) is not None
+        load_discriminator(folder)  # a damaged one is refused
         job.stage("drawing", "Drawing some pictures", PICTURES)
         self._draw(generator, one.sheet(0), job, 0)
         return Look(
@@ -371,7 +371,7 @@ class Imports:
             size_bytes=(folder / WEIGHTS_FILE).stat().st_size,
             candidates=("As it was saved",),
             warnings=self._already(card.sha256),
-            learns=learns and _trains(card.family, card.settings),
+            learns=_trains(card.family, card.settings),
             about=About(
                 title=self._free_title(card.title),
                 licence=card.licence or one.about.licence,
@@ -408,7 +408,7 @@ class Imports:
             candidates=tuple(candidate.title for candidate in found.candidates),
             choices=choices if len(choices) > 1 else (),
             choice=chosen if len(choices) > 1 else "",
-            learns=found.has_discriminator and _trains(found.family, found.candidates[0].settings),
+            learns=_trains(found.family, found.candidates[0].settings),
             about=self._about(one, source, file, f"{title}, {generator.resolution} px"),
         )
 

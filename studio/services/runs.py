@@ -129,6 +129,25 @@ class Runs:
             folder.write_wish("train")
             self._enqueue(run_id)
 
+    def heal(self, run_id: str, topic: str) -> None:
+        """Carry out the remedy that the newest warning of this topic offers: the trainer does so between two steps.
+
+        A paused run does it when it goes on; one that has failed is resumed.
+
+        Raises:
+            NotFound: no such run. BadInput: the run is finished, or the warning offers nothing.
+        """
+        folder = self._folder(run_id)
+        with self._lock:
+            state = self._state(run_id)
+            if state == "finished":
+                raise BadInput("This run is over.", "Start a new one from one of its stages.")
+            if not self._record(run_id).remedies.get(topic):
+                raise BadInput("There is nothing to mend any more.", "Look at the run's newest message.")
+            paths.write_file(folder.heal, topic)
+            if state == "failed":
+                self.resume(run_id)
+
     def delete(self, run_id: str) -> None:
         """End the run at once and set its folder aside; `restore` undoes it. The model that it published stays."""
         folder = self._folder(run_id)
@@ -187,6 +206,11 @@ class Runs:
         if not folder.is_dir():
             raise NotFound("There is no such stage of this run.", "Choose one from the run's page.")
         return folder
+
+    def best_snapshot(self, run_id: str) -> Path:
+        """The model folder of the stage with the best scores. Raises NotFound if none was judged yet."""
+        name = str(self._folder(run_id).read_best().get("snapshot", "none"))
+        return self.snapshot_folder(run_id, name)
 
     def preview_file(self, run_id: str, name: str) -> Path:
         """A sheet of pictures by its file name. Raises NotFound, or BadInput for what is no name."""

@@ -16,9 +16,11 @@ from studio.services.exports import Exports
 from studio.services.gallery import Gallery, SavedPicture
 from studio.services.imports import Imports
 from studio.services.jobs import Jobs
+from studio.services.lineage import Lineage
 from studio.services.policy import Policy
 from studio.services.runs import Runs
 from studio.services.sessions import Sessions
+from studio.services.stages import Stages
 from studio.services.training_desk import TrainingDesk
 from studio.weights.card import WEIGHTS_FILE
 from studio.weights.shelf import Shelf
@@ -39,7 +41,9 @@ class Studio:
         self.datasets = Datasets(home, UploadLimits(files=policy.upload_files, bytes=policy.upload_bytes), self.jobs)
         self.desk = TrainingDesk(self.shelf, self.datasets, self.runs, self.jobs)
         self.gallery = Gallery(home)
+        self.lineage = Lineage(self.shelf, self.engine, self.gallery, self.jobs)
         self.exports = Exports(home, self.engine, self.jobs)
+        self.stages = Stages(self.runs, self.datasets, self.shelf, self.exports)
         self.imports = Imports(home, self.shelf, self.engine, self.jobs, policy.import_bytes)
         self.sessions = Sessions(policy)
         self._canvases: OrderedDict[str, Canvas] = OrderedDict()

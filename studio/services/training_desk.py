@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.data.info import DatasetInfo
 from studio.data.prepare import RESOLUTIONS, PrepareSettings
+from studio.data.scan import FEWEST
 from studio.errors import BadInput
 from studio.options import from_json, to_json
 from studio.services.datasets import Datasets
@@ -87,9 +88,12 @@ class TrainingDesk:
             NotFound: no such dataset or model. BadInput: the pictures do not fit the model to start from.
         """
         pictures = order.pictures
-        return self._plan(
-            order, expected(order, pictures) if isinstance(pictures, Upload) else self._datasets.info(pictures)
-        )
+        if not isinstance(pictures, Upload):
+            return self._plan(order, self._datasets.info(pictures))
+        left = self._datasets.count(pictures.id, order.prepare)
+        if left < FEWEST:
+            raise BadInput(f"Only {left} pictures are left.", f"Take some back: a run needs at least {FEWEST}.")
+        return self._plan(order, expected(order, dataclasses.replace(pictures, count=left, copies=0)))
 
     def start(self, order: Order) -> str:
         """Prepare and train in the background; returns the id of the job, whose result is the id of the run.
@@ -172,14 +176,17 @@ def expected(order: Order, upload: Upload) -> DatasetInfo:
 
 
 def fitted(settings: PrepareSettings, card: ModelCard) -> PrepareSettings:
-    """The settings with the size, colours and classes of a model. Raises BadInput if its size is not one we prepare."""
-    if card.resolution not in RESOLUTIONS:
+    """The settings with the colours and classes of a model, at its size or the next that we prepare.
+
+    Raises BadInput if the model is larger than any picture that we prepare."""
+    resolution = next((size for size in RESOLUTIONS if size >= card.resolution), 0)
+    if not resolution and card.family != "stylegan2":
         raise BadInput(
             f"Pictures cannot be prepared at {card.resolution} px.", "Start from another model, or from scratch."
         )
     return dataclasses.replace(
         settings,
-        resolution=card.resolution,
+        resolution=resolution or max(RESOLUTIONS),
         colour=_COLOURS[card.channels],
         classes_from_folders=bool(card.classes),
     )

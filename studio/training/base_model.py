@@ -1,22 +1,54 @@
-"""Whether a run can start from a model: asked when it is planned, and once more when it begins."""
+"""How a run can start from a model: what becomes of its networks, and what cannot be done. No weights are read here."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
 
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
 from studio.families.base import family, settings_from
 from studio.options import to_json
 from studio.training.config import TrainConfig
-from studio.weights.card import ModelCard
+from studio.weights.card import DISCRIMINATOR_FILE, ModelCard
+
+_SMALLEST_CUT_PX = 8
+_WARMUP_SHARE = {"kept": 0.0, "partly": 0.03, "new": 0.1}
+_MOST_WARMUP_KIMG = 5.0
+_CAUTION = 0.5
 
 
-def require_fit(card: ModelCard, info: DatasetInfo, config: TrainConfig | None = None) -> None:
-    """Raise BadInput, with the sentence that says why, if training cannot go on from a model.
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What a model becomes to learn from some pictures.
 
-    Args:
-        card: of the model.
-        info: the pictures. They may be larger than the model's by a whole factor.
-        config: of the run, where it is settled already; its network must then be the model's.
+    Attributes:
+        settings: of the family, for the networks that train.
+        critic: "kept" as it was; "partly", where some of its layers are new; or "new" altogether.
+        reasons: a sentence for each thing that had to change.
+    """
+
+    settings: dict[str, Any]
+    critic: str
+    reasons: tuple[str, ...]
+
+    def manners(self, kimg: float, planned: dict[str, Any]) -> dict[str, Any]:
+        """What a critic that is not the base's asks of a run of `kimg` thousand pictures, instead of what was `planned`.
+
+        It catches up alone, as its first slopes would spoil the forger; then the forger learns at half the rate.
+        Random layers are not frozen."""
+        if self.critic == "kept":
+            return {}
+        warmup = min(_MOST_WARMUP_KIMG, kimg * _WARMUP_SHARE[self.critic])
+        slower = planned["g_learning_rate"] * (_CAUTION if self.critic == "new" else 1.0)
+        return {"critic_warmup_kimg": round(warmup, 2), "g_learning_rate": slower, "freeze_d_layers": 0}
+
+
+def fit(card: ModelCard, info: DatasetInfo) -> Fit:
+    """What becomes of a model when it learns from pictures of another size, other colours or other classes.
+
+    Raises:
+        BadInput: training cannot go on from it.
     """
     kind = family(card.family)
     if not (kind.trains and settings_from(card.family, card.settings).trains):
@@ -24,32 +56,113 @@ def require_fit(card: ModelCard, info: DatasetInfo, config: TrainConfig | None =
             f"{card.title} can be played but not trained: the studio has no discriminator for such a {kind.title}.",
             "Start from another model, or from nothing.",
         )
-    if info.resolution % card.resolution:
-        raise BadInput(
-            f"{card.title} makes pictures of {card.resolution} px, and these are {info.resolution} px.",
-            "Prepare the pictures at the size of the model, or start from another model.",
-        )
-    if info.channels != card.channels:
-        raise BadInput(
-            f"{card.title} has other colours than these pictures.",
-            "Prepare them in its colours, or start from another model.",
-        )
-    if card.classes and len(card.classes) != len(info.labels):
-        raise BadInput(
-            f"{card.title} has {len(card.classes)} classes, and these pictures have {len(info.labels) or 'none'}.",
-            "Give it a sub-folder for each class, or start from another model.",
-        )
+    changes = {
+        "resolution": (card.resolution, _resolution(card, info)),
+        "channels": (card.channels, _channels(card, info)),
+        "classes": (len(card.classes), len(info.labels) if card.classes and info.labels else len(card.classes)),
+    }
+    settings = dict(card.settings) | {name: new for name, (old, new) in changes.items() if old != new}
+    if card.settings.get("layers") and changes["channels"][0] != changes["channels"][1]:
+        *others, last = card.settings["layers"]
+        settings["layers"] = [*others, {**last, "width": settings["channels"]}]
+    critic = _critic(card, settings)
+    return Fit(settings=settings, critic=critic, reasons=(*_reasons(card, info, settings), *_of_critic(card, critic)))
+
+
+def require_fit(card: ModelCard, info: DatasetInfo, config: TrainConfig | None = None) -> None:
+    """Raise BadInput, with the sentence that says why, if training cannot go on from a model.
+
+    Args:
+        card: of the model.
+        info: the pictures.
+        config: of the run, where it is settled already; its network must then be what `fit` makes of the model's, or
+            that with the classes of the pictures.
+    """
+    found = fit(card, info)
     if config is not None:
-        _require_same_network(card, config)
+        _require_reachable(card, info, found, config)
 
 
-def _require_same_network(card: ModelCard, config: TrainConfig) -> None:
+def _resolution(card: ModelCard, info: DatasetInfo) -> int:
+    """The model's size; for smaller pictures, where its family can leave out its last layers, the next below theirs."""
+    if info.resolution >= card.resolution:
+        return card.resolution
+    size = 1 << (info.resolution.bit_length() - 1)
+    if card.family == "stylegan2" and size >= _SMALLEST_CUT_PX:
+        return size
+    raise BadInput(
+        f"{card.title} makes pictures of {card.resolution} px, and these have only {info.resolution} px.",
+        "Prepare the pictures at the size of the model, or start from another model.",
+    )
+
+
+def _channels(card: ModelCard, info: DatasetInfo) -> int:
+    if info.channels <= card.channels:
+        return card.channels
+    return info.channels if info.channels == 3 or _can_be_opaque(card) else 3
+
+
+def _can_be_opaque(card: ModelCard) -> bool:
+    """Whether a fourth colour can start as a constant 1: the last layer has a bias and nothing bends it."""
+    clamp = card.settings.get("conv_clamp", 0.0)
+    return card.family in ("stylegan2", "stylegan3", "lightweight") and (clamp == 0 or clamp >= 1)
+
+
+def _critic(card: ModelCard, settings: dict[str, Any]) -> str:
+    if DISCRIMINATOR_FILE not in card.files:
+        return "new"
+    cut = settings.get("resolution", card.resolution) != card.resolution
+    recoloured = settings.get("channels", card.channels) != card.channels
+    return "partly" if cut or (recoloured and card.family == "fastgan") else "kept"
+
+
+def _of_critic(card: ModelCard, critic: str) -> tuple[str, ...]:
+    if critic == "new":
+        return (f"{card.title} has no critic, so a new one first learns alone; then the forger follows, slowly.",)
+    return () if critic == "kept" else ("The critic's new layers catch up before the forger learns.",)
+
+
+def _reasons(card: ModelCard, info: DatasetInfo, settings: dict[str, Any]) -> tuple[str, ...]:
+    size = settings.get("resolution", card.resolution)
+    told = [_colour_reason(card, info, settings.get("channels", card.channels)), _class_reason(card, info)]
+    if size != card.resolution:
+        told.append(
+            f"Your pictures are smaller than {card.title}'s, so it goes on without its last layers, at {size} px."
+        )
+    return tuple(sentence for sentence in told if sentence)
+
+
+def _colour_reason(card: ModelCard, info: DatasetInfo, channels: int) -> str:
+    if info.channels == 4 > channels:
+        return f"Your pictures lie on white here, as {card.title} cannot learn transparency any more."
+    if channels == 4 != card.channels:
+        return f"{card.title} knows no transparency: it begins opaque and learns yours."
+    if channels != card.channels:
+        return f"{card.title} is grey: it begins with equal red, green and blue and learns your colours."
+    if info.channels == 1 < channels:
+        return f"Your pictures are grey; {card.title} sees them as pictures in colour."
+    return f"Your pictures are opaque; {card.title} keeps its transparency." if info.channels < channels else ""
+
+
+def _class_reason(card: ModelCard, info: DatasetInfo) -> str:
+    if card.classes and not info.labels:
+        return f"Your pictures have no classes; each is shown under all {len(card.classes)} of {card.title} by turns."
+    if info.labels and not card.classes:
+        return f"{card.title} knows no classes, so yours are learned as one."
+    if len(card.classes) != len(info.labels):
+        return f"Classes that {card.title} knows by name go on; the others begin as the mean of its own."
+    return ""
+
+
+def _require_reachable(card: ModelCard, info: DatasetInfo, found: Fit, config: TrainConfig) -> None:
     if card.family != config.family:
         raise BadInput(
             f"{card.title} is of the family {family(card.family).title}, this run of {family(config.family).title}.",
             "Choose the same architecture.",
         )
-    wanted, have = (to_json(settings_from(config.family, each)) for each in (config.settings, card.settings))
+    wanted, have = (to_json(settings_from(config.family, each)) for each in (config.settings, found.settings))
+    if info.labels and not card.classes and wanted["classes"] == len(info.labels) and card.family != "fastgan":
+        have["classes"] = wanted["classes"]
     differing = next((name for name in wanted if wanted[name] != have[name]), "")
     if differing:
         raise BadInput(

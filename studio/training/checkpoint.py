@@ -1,7 +1,8 @@
 """Complete, checked, never torn: `checkpoints/<step>.safetensors` with the counters in its header.
 
 A checkpoint is written beside its place, fsynced and renamed. The sum of everything in it is verified when it is read;
-if the newest is damaged the one before serves. The two newest are kept. Nothing in it can run code.
+if the newest is damaged the one before serves. The two newest are kept, and the newest one that has proved healthy, which
+the file `healthy` names: a run that goes wrong goes back there. Nothing in it can run code.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from studio.training.step import NotFinite
 KEPT = 2
 FORMAT = 1
 _SPARE_BYTES = 64_000_000
+_HEALTHY = "healthy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,8 @@ class Restored:
     other_settings: bool
 
 
-def save(folder: Path, state: TrainState, config: TrainConfig) -> Path:
-    """Write the state into `folder`; older checkpoints go only after the new one is safe.
+def save(folder: Path, state: TrainState, config: TrainConfig, keep: Path | None = None) -> Path:
+    """Write the state into `folder`; older checkpoints but `keep` go only after the new one is safe.
 
     Raises:
         NoSpace: the disk is too full; the older checkpoints stay.
@@ -48,7 +50,7 @@ def save(folder: Path, state: TrainState, config: TrainConfig) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors_of(state).items()}
-    _require_finite(tensors)
+    require_finite(tensors)
     needed = sum(value.numel() * value.element_size() for value in tensors.values())
     paths.require_space(folder, needed + _SPARE_BYTES)
     about = _describe(state, config)
@@ -64,14 +66,56 @@ def save(folder: Path, state: TrainState, config: TrainConfig) -> Path:
     except SafetensorError as error:
         temporary.unlink(missing_ok=True)
         raise _explain(error, place) from error
+    kept = (healthy(folder), keep)
     for old in found(folder)[KEPT:]:
-        old.unlink(missing_ok=True)
+        if old not in kept:
+            old.unlink(missing_ok=True)
     return place
 
 
 def found(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, newest first."""
     return sorted((file for file in folder.glob("*.safetensors") if file.stem.isdigit()), reverse=True)
+
+
+def healthy(folder: Path) -> Path | None:
+    """The checkpoint that is known to be healthy, if there is one."""
+    try:
+        file = folder / (folder / _HEALTHY).read_text().strip()
+    except OSError:
+        return None
+    return file if file in found(folder) else None
+
+
+def require_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise NotFinite if one of these tensors, by name as in `tensors_of`, holds a number that is not finite.
+
+    It waits for the device once.
+    """
+    named = [(name, value) for name, value in tensors.items() if value.is_floating_point() and value.numel()]
+    largest = torch.stack([size.float().cpu() for size in torch._foreach_norm([v for _, v in named], torch.inf)])
+    for (name, _), finite in zip(named, torch.isfinite(largest).tolist(), strict=True):
+        if not finite:
+            whose = "memory of the optimizer" if "optimizer" in name else "weight of the run"
+            raise NotFinite(
+                f"A {whose} ({name}) is no number any more.",
+                "Halve both learning rates, or start from an earlier snapshot.",
+            )
+
+
+def mark_healthy(folder: Path, file: Path) -> None:
+    """From now on `file` is the one to go back to; the one before goes if it is not among the newest."""
+    before = healthy(folder)
+    paths.write_file(folder / _HEALTHY, file.name)
+    if before is not None and before != file and before not in found(folder)[:KEPT]:
+        before.unlink(missing_ok=True)
+
+
+def forget_later(folder: Path, target: Path | None) -> None:
+    """Remove all checkpoints that are newer than `target`; None removes all."""
+    for file in found(folder):
+        if target is None or file.name > target.name:
+            file.unlink(missing_ok=True)
 
 
 def restore(folder: Path, state: TrainState, config: TrainConfig) -> Restored:
@@ -143,15 +187,6 @@ def _sum(tensors: Mapping[str, Tensor], about: str) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _require_finite(tensors: Mapping[str, Tensor]) -> None:
-    for name, value in tensors.items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise NotFinite(
-                f"A weight of the run ({name}) is no number any more.",
-                "Halve both learning rates, or start from an earlier snapshot.",
-            )
 
 
 def _sync(file: Path) -> None:

@@ -28,6 +28,16 @@ _NOT_NUMERIC = frozenset(
 )
 """Fields that may change between two sittings of a run without changing a single number that it computes."""
 
+OBJECTIVES = (
+    "nonsaturating", "minimax", "least_squares", "hinge", "wasserstein",
+    "kl", "reverse_kl", "pearson", "squared_hellinger", "jensen_shannon",
+    "relativistic", "relativistic_average", "relativistic_hinge",
+)  # fmt: skip
+"""The names of `ops.objectives.OBJECTIVES`, which says what each is; repeated here as the page must not wait for torch."""
+
+LOGISTIC = ("nonsaturating", "minimax")
+"""Those whose critic answers with a probability, which one-sided label smoothing needs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Checked):
@@ -40,7 +50,9 @@ class TrainConfig(Checked):
 
     title: str = option("Untitled", help="The name of the run, and of the model that it makes.")
     family: str = option(
-        "stylegan2", help="The architecture that is trained.", choices=("stylegan2", "stylegan3", "dcgan", "mlp")
+        "stylegan2",
+        help="The architecture that is trained.",
+        choices=("stylegan2", "stylegan3", "fastgan", "r3gan", "dcgan", "mlp", "lightweight", "lucidrains"),
     )
     settings: dict[str, Any] = field(default_factory=dict)
     dataset: str = option("", help="The folder of prepared pictures that the model learns from.")
@@ -72,7 +84,7 @@ class TrainConfig(Checked):
         "nonsaturating",
         help="The rule of the game between forger and critic.",
         advanced=True,
-        choices=("nonsaturating", "minimax", "least_squares", "hinge", "wasserstein"),
+        choices=OBJECTIVES,
     )
     optimizer: str = option(
         "adam", help="How the weights follow their slopes.", choices=("adam", "rmsprop", "sgd"), advanced=True
@@ -98,6 +110,11 @@ class TrainConfig(Checked):
     )
     beta2: float = option(
         0.99, help="How long the size of slopes is remembered (Adam, RMSprop).", low=0, high=0.99999, advanced=True
+    )
+    share_pictures: bool = option(
+        False,
+        help="The critic judges the very pictures that the forger has just learned from: a little quicker.",
+        advanced=True,
     )
     d_steps: int = option(1, help="The critic's steps for each step of the forger.", low=1, high=10, advanced=True)
 
@@ -130,6 +147,51 @@ class TrainConfig(Checked):
     )
     weight_clip: float = option(
         0.0, help="Clips the critic's weights, as in the first Wasserstein GAN; 0 never.", low=0, high=10, advanced=True
+    )
+    feature_matching: float = option(
+        0.0,
+        help="The forger also matches what the critic sees in your pictures on average: steadier, a little softer.",
+        low=0,
+        high=1000,
+        advanced=True,
+    )
+    label_smoothing: float = option(
+        0.0,
+        help="Keeps the critic from being too sure of your pictures; 0.1 is usual, 0 is off.",
+        low=0,
+        high=0.5,
+        advanced=True,
+    )
+    instance_noise: float = option(
+        0.0,
+        help="Noise over all pictures at the start, so that the forger finds its way; 0.1 is much, 0 is off.",
+        low=0,
+        high=2,
+        advanced=True,
+    )
+    instance_noise_kimg: float = option(
+        10.0,
+        help="So many thousand pictures after the start, that noise has faded.",
+        low=0.01,
+        high=100_000,
+        label="Instance noise fades",
+        unit="thousand pictures",
+        advanced=True,
+    )
+    lecam: float = option(
+        0.0,
+        help="Holds the critic's opinions near their average (LeCam), against learning by heart; 0.3 is usual, 0 is off.",
+        low=0,
+        high=100,
+        label="LeCam",
+        advanced=True,
+    )
+    rebuild_weight: float = option(
+        1.0,
+        help="How much it counts that a critic which can redraw your pictures (FastGAN's) does so well.",
+        low=0,
+        high=100,
+        advanced=True,
     )
     path_length_weight: float = option(
         2.0,
@@ -184,6 +246,16 @@ class TrainConfig(Checked):
         advanced=True,
     )
 
+    critic_warmup_kimg: float = option(
+        0.0,
+        help="For so many thousand pictures only the critic learns. A new critic needs it, or it would spoil a good forger.",
+        low=0,
+        high=10_000,
+        label="Critic's head start",
+        unit="thousand pictures",
+        advanced=True,
+    )
+
     ema_kimg: float = option(
         10.0,
         help="The model you see averages the weights over about so many thousand pictures.",
@@ -234,11 +306,29 @@ class TrainConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.objective == "wasserstein" and not (self.gradient_penalty or self.weight_clip):
+        spectral = bool(self.settings.get("spectral_norm"))
+        if self.objective == "wasserstein" and not (self.gradient_penalty or self.weight_clip or spectral):
             raise BadInput(
                 "The wasserstein objective needs a bound on the critic.",
                 "Set the gradient penalty to 10, or the weight clip to 0.01.",
             )
+        if self.gradient_penalty and self.family == "dcgan" and not spectral:
+            raise BadInput(
+                "The gradient penalty looks at each picture alone, and a DCGAN's critic looks at a batch together.",
+                "Turn its spectral norm on, or set the gradient penalty to 0.",
+            )
+        if self.weight_clip and spectral:
+            raise BadInput("Spectral norm and the weight clip bound the same weights.", "Set the weight clip to 0.")
+        if self.label_smoothing and self.objective not in LOGISTIC:
+            raise BadInput(
+                f"Label smoothing softens a probability, and the critic of {self.objective!r} answers with none.",
+                "Set it to 0, or choose the nonsaturating objective.",
+            )
+
+    @property
+    def smooths_lazily(self) -> bool:
+        """Whether R1 or R2 has steps of its own; an interval of 1 adds it to each step of the critic instead."""
+        return self.r1_gamma + self.r2_gamma > 0 and self.r1_interval > 1
 
     @property
     def total_seconds(self) -> float:

@@ -35,7 +35,10 @@ class RunEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class Started(RunEvent):
-    """A sitting begins, from nothing or from a checkpoint."""
+    """A sitting begins, from nothing or from a checkpoint.
+
+    `memory_bytes` is the measured estimate of what it needs, `free_bytes` what there was; 0: unknown.
+    """
 
     resumed: bool
     total_seconds: float
@@ -44,6 +47,8 @@ class Started(RunEvent):
     batch: int
     g_parameters: int
     d_parameters: int
+    memory_bytes: int = 0
+    free_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +89,45 @@ class Checkpoint(RunEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class Warned(RunEvent):
-    """Something to know, and the one thing to do about it."""
+    """Something to know, and the one thing to do about it.
+
+    Attributes:
+        topic: a short key of the trouble, such as "divergence".
+        remedy: words for a button that does the one thing; empty: there is nothing to click.
+        did: what the run has already done by itself; empty: nothing.
+    """
 
     topic: str
     message: str
     hint: str = ""
+    remedy: str = ""
+    did: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored(RunEvent):
+    """How good a snapshot's pictures are beside the dataset, by a fixed feature network.
+
+    Attributes:
+        kid: kernel distance, 0 is best; recall and coverage: how much of the dataset is covered, 0 to 1.
+        diversity: 1 is as diverse as the dataset.
+        copied: share of pictures, 0 to 1, that are nearer to a training picture than is usual among those.
+        nearest: the dataset place nearest to each picture of the preview sheet, in the order of its seeds.
+        distances: how far that is; 1 is the usual distance of a training picture to its own nearest neighbour.
+        snapshot: the name of the snapshot that was judged.
+        best: whether it is the best one so far.
+    """
+
+    kid: float
+    precision: float
+    recall: float
+    coverage: float
+    diversity: float
+    copied: float
+    nearest: tuple[int, ...]
+    distances: tuple[float, ...]
+    snapshot: str
+    best: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +155,7 @@ class Failed(RunEvent):
 
 EVENTS: Mapping[str, type[RunEvent]] = {
     kind.__name__.lower(): kind
-    for kind in (Started, Progress, Preview, Snapshot, Checkpoint, Warned, Paused, Finished, Failed)
+    for kind in (Started, Progress, Preview, Snapshot, Checkpoint, Warned, Scored, Paused, Finished, Failed)
 }
 
 

@@ -3,7 +3,9 @@
 config.json    what is trained             events.jsonl   what happened, one JSON object a line
 previews/      sheets of pictures          snapshots/     playable stages, a model folder each
 checkpoints/   all that resuming needs     log.txt        what the process wrote
+best.json      the best snapshot by its scores    README.md    all of this for people
 wish           train, pause or stop; gone once the run has ended
+heal           the topic of a warning whose remedy is wanted; gone once it was carried out
 lock           held by the live trainer    heartbeat      touched while work is done; says how long a silence may last
 """
 
@@ -14,6 +16,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from studio import paths
 from studio.errors import BadInput, NotFound
@@ -59,6 +62,18 @@ class RunFolder:
         return self.root / "wish"
 
     @property
+    def heal(self) -> Path:
+        return self.root / "heal"
+
+    @property
+    def best(self) -> Path:
+        return self.root / "best.json"
+
+    @property
+    def readme(self) -> Path:
+        return self.root / "README.md"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 
@@ -100,6 +115,23 @@ class RunFolder:
             paths.write_file(self.wish, wish)
         else:
             self.wish.unlink(missing_ok=True)
+
+    def take_heal(self) -> str:
+        """The topic whose remedy somebody asked for, once; empty: none."""
+        try:
+            topic = self.heal.read_text().strip()
+        except OSError:
+            return ""
+        self.heal.unlink(missing_ok=True)
+        return topic
+
+    def read_best(self) -> dict[str, Any]:
+        """What `best.json` says: snapshot (its name), kid and copied; empty without scores."""
+        try:
+            best = json.loads(self.best.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return best if isinstance(best, dict) and str(best.get("snapshot", "")).isdigit() else {}
 
     def beat(self, silence_seconds: float) -> None:
         """Tell that work is being done, and how long the next silence may last. A deleted folder is no error."""

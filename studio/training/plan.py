@@ -14,7 +14,7 @@ from typing import Any
 
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
-from studio.training.base_model import require_fit
+from studio.training.base_model import Fit, fit
 from studio.training.config import TrainConfig
 from studio.weights.card import ModelCard
 
@@ -75,17 +75,17 @@ def plan(
     quick = _this_has_bfloat16() if has_bfloat16 is None else has_bfloat16
     speed = speed_of(device, cores or os.cpu_count() or 1, quick)
     family = base.family if base else family
-    if base is not None:
-        require_fit(base, info)
-    settings = dict(base.settings) if base else _settings(family, minutes, info, speed)
+    fitted = fit(base, info) if base is not None else None
+    settings = fitted.settings if fitted else _settings(family, minutes, info, speed)
     rate = speed.images_per_second(settings["resolution"], _width_of(settings))
     kimg = rate * minutes * 60 / 1000
     given = _schedule(minutes, kimg, info, settings, base, device) | _manners(family)
+    given |= fitted.manners(kimg, given) if fitted else {}
     config = TrainConfig(
         title=info.title[:80], family=family, settings=settings, minutes=minutes,
         dataset_fingerprint=info.fingerprint, mirror=info.mirror, **given,
     )  # fmt: skip
-    return Plan(config=config, reasons=tuple(_reasons(config, info, base, kimg)))
+    return Plan(config=config, reasons=tuple(_reasons(config, info, base, fitted, kimg)))
 
 
 def speed_of(device: str, cores: int, has_bfloat16: bool) -> Speed:
@@ -190,6 +190,8 @@ def _manners(family: str) -> dict[str, Any]:
         return {}
     if family == "stylegan3":
         return {"path_length_weight": 0.0, "style_mixing": 0.0}
+    if family in ("lightweight", "lucidrains"):  # plain weights against the equalised ones of StyleGAN2's critic
+        return {"augment": "diffaugment", "path_length_weight": 0.0, "g_learning_rate": 0.0002}
     return {
         "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
         "g_learning_rate": 0.0002, "d_learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999, "freeze_d_layers": 0,
@@ -207,12 +209,16 @@ def _rounded(value: float) -> float:
     return round(value, 1 - math.floor(math.log10(value)))
 
 
-def _reasons(config: TrainConfig, info: DatasetInfo, base: ModelCard | None, kimg: float) -> Iterator[str]:
+def _reasons(
+    config: TrainConfig, info: DatasetInfo, base: ModelCard | None, fitted: Fit | None, kimg: float
+) -> Iterator[str]:
     size = config.settings["resolution"]
     shown = f"about {_count(kimg * 1000)} pictures at {size} × {size} px"
     yield f"In {_duration(config.minutes)} this machine can show the model {shown}."
     if base is not None:
         yield f"It goes on from {base.title}, so the first pictures are good ones and then turn into yours."
+    if fitted is not None:
+        yield from fitted.reasons
     if size < info.resolution:
         yield f"Your pictures are {info.resolution} px wide; with more time the model could use more of that."
     if config.augment == "ada":

@@ -15,7 +15,7 @@ class Record:
     """The newest figures of a run.
 
     `phase` is that of the last event which begins or ends a sitting: new, starting, training, paused, interrupted,
-    finished or failed.
+    finished or failed. `topic` is that of the newest warning, `remedies` what the newest of each topic offers.
     """
 
     offset: int = 0
@@ -27,6 +27,8 @@ class Record:
     preview: str = ""
     preview_seeds: tuple[int, ...] = ()
     preview_columns: int = 0
+    topic: str = ""
+    remedies: dict[str, str] = field(default_factory=dict)
     figures: dict[str, Any] = field(default_factory=dict)
 
     def read(self, log: Path) -> None:
@@ -48,7 +50,7 @@ class Record:
         elif kind == "checkpoint":
             self.saved_step = record["step"]
         elif kind == "started":
-            self.phase, self.message, self.hint = "training", "", ""
+            self.phase, self.message, self.hint, self.topic = "training", "", "", ""
         elif kind == "paused":
             self.phase = "paused" if record["reason"] == "asked" else "interrupted"
         elif kind in ("finished", "failed", "warned"):
@@ -56,6 +58,9 @@ class Record:
 
     def _end_or_warn(self, kind: str, record: Mapping[str, Any]) -> None:
         self.message, self.hint = record["message"], record.get("hint", "")
+        self.topic = record.get("topic", "")
+        if self.topic:
+            self.remedies[self.topic] = record.get("remedy", "")
         if kind != "warned":
             self.phase = kind
         if kind == "finished":

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from studio.families.base import Generator
+from studio.families.base import Generator, Measured
 from studio.ops import seeds as seeded
 from studio.ops.images import to_uint8
 
@@ -23,6 +23,8 @@ def draw(
     generator: Generator, seeds: Sequence[int], device: torch.device, beat: Callable[[], None] = lambda: None
 ) -> Tensor:
     """Pictures [n, c, h, w] of the seeds, on the CPU; the class of each is its seed modulo the number of classes."""
+    if isinstance(generator, Measured):
+        generator.measure()
     latents = seeded.latents(seeds, generator.z_dim).to(device)
     noise = generator.constant_noise() or None
     parts = []

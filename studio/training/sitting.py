@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from studio.data.dataset import Dataset
 from studio.training import events
+from studio.training.bench import Bench, Metrics
 from studio.training.config import TrainConfig
 from studio.training.folder import RunFolder
-from studio.training.health import Health
+from studio.training.health import Sentinel, Vitals
+from studio.training.pace import Pace
+from studio.training.scoring import Scoring
 from studio.training.state import TrainState
-from studio.training.step import Bench, Metrics
+from studio.training.trail import Trail
 
 
 @dataclass(kw_only=True)
@@ -29,12 +33,45 @@ class Due:
     progress: float = 0.0
     preview: float = 0.0
     checkpoint: float = 0.0
+    check: float = 0.0
     snapshots: list[float] = field(default_factory=list)
+
+
+class Tally:
+    """Means of each figure since the last reading. Nothing waits for the device until they are read."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self.means: dict[str, float] = {}
+
+    def add(self, metrics: Metrics) -> None:
+        """The scalars of one step."""
+        for name, value in metrics.items():
+            total, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = total + value.detach(), count + 1
+
+    def read(self) -> dict[str, float]:
+        """The means since the last reading, and the ones before for figures that came not again."""
+        if self._sums:
+            totals = torch.stack([total.float() for total, _ in self._sums.values()]).tolist()
+            counts = [count for _, count in self._sums.values()]
+            fresh = zip(self._sums, totals, counts, strict=True)
+            self.means |= {name: total / count for name, total, count in fresh}
+            self._sums = {}
+        return self.means
 
 
 @dataclass(kw_only=True)
 class Sitting:
-    """One process' share of a run."""
+    """One process' share of a run.
+
+    Attributes:
+        saved_step: that of the newest checkpoint, -1 without one.
+        failed_step: the step at which the run last had to go back; 0: it never had to.
+        diversity: of the newest sheet, and whether the sentinel has not seen it yet.
+        copied: share of copies as of the newest scores, None once the sentinel has seen it.
+        need_bytes, free_bytes: the measured estimate of the memory, and what there was.
+    """
 
     folder: RunFolder
     config: TrainConfig
@@ -42,18 +79,42 @@ class Sitting:
     bench: Bench
     state: TrainState
     due: Due
-    health: Health = field(default_factory=Health)
+    pace: Pace
+    scoring: Scoring
+    trail: Trail = field(default_factory=Trail)
+    sentinel: Sentinel = field(default_factory=Sentinel)
+    tally: Tally = field(default_factory=Tally)
     clock: Callable[[], float] = time.monotonic
-    rate_images: int = 0
-    rate_seconds: float = 0.0
-    images_per_second: float = 0.0
     saved_step: int = -1
-    metrics: Metrics = field(default_factory=dict)
+    failed_step: int = 0
+    diversity: float = 0.0
+    diversity_is_new: bool = False
+    copied: float | None = None
+    need_bytes: int = 0
+    free_bytes: int = 0
 
     def stamp(self) -> dict[str, Any]:
         """When, for an event."""
         state = self.state
         return {"step": state.step, "kimg": state.kimg, "seconds": round(state.seconds, 3)}
+
+    def vitals(self) -> Vitals:
+        """The reading for the sentinel; new sheets and scores are part of one reading only."""
+        state = self.state
+        diversity, copied = self.diversity if self.diversity_is_new else None, self.copied
+        self.diversity_is_new, self.copied = False, None
+        return Vitals(
+            kimg=state.kimg,
+            seconds=state.seconds,
+            epochs=state.images / max(1, len(self.dataset)),
+            sign=state.sign_mean,
+            augment_p=state.augment_p,
+            adaptive=self.config.augment == "ada",
+            figures=self.tally.means,
+            diversity=diversity,
+            highest_diversity=state.diversity,
+            copied=copied,
+        )
 
 
 def fraction(config: TrainConfig, state: TrainState) -> float:
@@ -65,31 +126,20 @@ def fraction(config: TrainConfig, state: TrainState) -> float:
 
 
 def progress(sitting: Sitting) -> events.Progress:
+    """The newest figures."""
     state, config = sitting.state, sitting.config
-    if (passed := state.seconds - sitting.rate_seconds) > 0.2:
-        rate = (state.images - sitting.rate_images) / passed
-        sitting.images_per_second = (
-            rate if not sitting.images_per_second else 0.7 * sitting.images_per_second + 0.3 * rate
-        )
-        sitting.rate_images, sitting.rate_seconds = state.images, state.seconds
-    figures = {name: round(value.item(), 6) for name, value in sitting.metrics.items()}
+    sitting.pace.mark(state.images, state.seconds)
+    figures = {name: round(value, 6) for name, value in sitting.tally.read().items()}
     figures |= {"sign": round(state.sign_mean, 4), "augment_p": round(state.augment_p, 6)}
+    figures |= {"diversity": round(sitting.diversity, 4)}
     return events.Progress(
         fraction=round(fraction(config, state), 6),
-        images_per_second=round(sitting.images_per_second, 3),
-        seconds_left=round(_seconds_left(sitting), 1),
+        images_per_second=round(sitting.pace.images_per_second, 3),
+        seconds_left=round(sitting.pace.seconds_left(config, state, sitting.due.snapshots), 1),
         memory_bytes=memory_bytes(sitting.bench.device),
         metrics={name: value for name, value in figures.items() if math.isfinite(value)},
         **sitting.stamp(),
     )
-
-
-def _seconds_left(sitting: Sitting) -> float:
-    state, config = sitting.state, sitting.config
-    left = max(0.0, config.total_seconds - state.seconds)
-    if config.kimg and sitting.images_per_second:
-        left = min(left, max(0.0, config.kimg * 1000 - state.images) / sitting.images_per_second)
-    return left
 
 
 def memory_bytes(device: torch.device) -> int:
@@ -107,6 +157,7 @@ def memory_bytes(device: torch.device) -> int:
 
 
 def started(sitting: Sitting, *, resumed: bool) -> events.Started:
+    """The first event of a sitting."""
     state = sitting.state
     return events.Started(
         resumed=resumed,
@@ -116,9 +167,14 @@ def started(sitting: Sitting, *, resumed: bool) -> events.Started:
         batch=state.batch,
         g_parameters=sum(weight.numel() for weight in state.generator.parameters()),
         d_parameters=sum(weight.numel() for weight in state.discriminator.parameters()),
+        memory_bytes=sitting.need_bytes,
+        free_bytes=sitting.free_bytes,
         **sitting.stamp(),
     )
 
 
-def warned(sitting: Sitting, topic: str, message: str, hint: str) -> events.Warned:
-    return events.Warned(topic=topic, message=message, hint=hint, **sitting.stamp())
+def warned(
+    sitting: Sitting, topic: str, message: str, hint: str = "", *, remedy: str = "", did: str = ""
+) -> events.Warned:
+    """A warning, as of now."""
+    return events.Warned(topic=topic, message=message, hint=hint, remedy=remedy, did=did, **sitting.stamp())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from studio.families.base import family, settings_from
 from studio.ops import precision, seeds
 from studio.training.config import TrainConfig
+from studio.training.regularisers import require_able
 
 
 @dataclass(kw_only=True)
@@ -24,9 +25,10 @@ class TrainState:
         step: generator steps done; images: real pictures shown to the critic; seconds: time trained.
         batch: pictures at once, halved when memory runs out.
         rate_scale: what the learning rates are multiplied by, lowered after a rollback.
-        augment_p: strength of ADA, with the sum and the count of the signs it is judged by.
+        augment_p: strength of ADA, with the sum (a scalar on the device) and the count of the signs it is judged by.
         sign_mean: the newest judgement r_t, the mean sign of the critic on real pictures.
         path_mean: moving mean of the path length, a float32 scalar.
+        logit_means: moving means of the critic's logits of real and of made pictures [2], for LeCam.
         diversity: the highest diversity of the preview so far.
     """
 
@@ -36,6 +38,8 @@ class TrainState:
     g_optimizer: torch.optim.Optimizer
     d_optimizer: torch.optim.Optimizer
     path_mean: Tensor
+    sign_sum: Tensor
+    logit_means: Tensor
     batch: int
     step: int = 0
     images: int = 0
@@ -43,7 +47,6 @@ class TrainState:
     rate_scale: float = 1.0
     rollbacks: int = 0
     augment_p: float = 0.0
-    sign_sum: float = 0.0
     sign_count: int = 0
     sign_mean: float = 0.0
     diversity: float = 0.0
@@ -62,11 +65,11 @@ COUNTERS = (
     "rate_scale",
     "rollbacks",
     "augment_p",
-    "sign_sum",
     "sign_count",
     "sign_mean",
     "diversity",
 )
+MEANS = ("path_mean", "sign_sum", "logit_means")
 NETWORKS = ("generator", "discriminator", "average")
 OPTIMIZERS = ("g_optimizer", "d_optimizer")
 
@@ -90,6 +93,7 @@ def new_state(
         network.to(device=device, dtype=torch.float32).to(memory_format=torch.channels_last)
         network.train().requires_grad_(True)
     freeze(discriminator, config.freeze_d_layers)
+    require_able(config, discriminator)
     return TrainState(
         generator=generator,
         discriminator=discriminator,
@@ -97,6 +101,8 @@ def new_state(
         g_optimizer=make_optimizer(config, generator, generator_side=True),
         d_optimizer=make_optimizer(config, discriminator, generator_side=False),
         path_mean=torch.zeros([], device=device),
+        sign_sum=torch.zeros([], device=device),
+        logit_means=torch.zeros(2, device=device),
         batch=config.batch,
         augment_p=config.augment_start_p,
     )
@@ -116,9 +122,9 @@ def make_optimizer(config: TrainConfig, network: nn.Module, *, generator_side: b
     m = interval / (interval + 1): rate m, beta^m (Karras et al. 2020, appendix B).
     """
     rate = config.g_learning_rate if generator_side else config.d_learning_rate
-    weight = config.path_length_weight if generator_side else config.r1_gamma + config.r2_gamma
+    lazy = config.path_length_weight > 0 if generator_side else config.smooths_lazily
     interval = config.path_length_interval if generator_side else config.r1_interval
-    ratio = interval / (interval + 1) if weight > 0 else 1.0
+    ratio = interval / (interval + 1) if lazy else 1.0
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if config.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate * ratio, momentum=config.beta1**ratio)
@@ -139,7 +145,7 @@ def scale_rates(state: TrainState, factor: float) -> None:
 
 def tensors_of(state: TrainState) -> dict[str, Tensor]:
     """Every tensor of the state under its name, such as `average.mapping.w_avg` or `g_optimizer.3.exp_avg`."""
-    found = {"path_mean": state.path_mean}
+    found: dict[str, Tensor] = {name: getattr(state, name) for name in MEANS}
     for name in NETWORKS:
         network: nn.Module = getattr(state, name)
         found |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
@@ -152,7 +158,9 @@ def tensors_of(state: TrainState) -> dict[str, Tensor]:
 
 def put_tensors(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
     """Fill a state with the tensors of `tensors_of`. Raises RuntimeError or KeyError if they do not fit."""
-    state.path_mean = tensors["path_mean"].to(state.path_mean.device)
+    for name in MEANS:
+        if name in tensors:
+            setattr(state, name, tensors[name].to(getattr(state, name).device))
     for name in NETWORKS:
         getattr(state, name).load_state_dict(_below(tensors, name))
     for name in OPTIMIZERS:

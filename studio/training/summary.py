@@ -16,7 +16,9 @@ class RunSummary:
     """One run as the page shows it.
 
     `state` is waiting, starting, training, pausing, paused, stopping, finished, failed or interrupted. `fraction` is
-    0 to 1, `snapshots` are the steps that can be played, and `model_id` names the finished model on the shelf.
+    0 to 1, `snapshots` are the steps that can be played, and `model_id` names the finished model on the shelf. `best` is the
+    snapshot with the best scores, -1 without any. `topic` and `remedy` belong to `message`: words for a button, which
+    `Runs.heal(id, topic)` carries out; empty: there is nothing to click.
     """
 
     id: str
@@ -42,6 +44,9 @@ class RunSummary:
     minutes: float
     model_id: str
     created: str
+    best: int = -1
+    topic: str = ""
+    remedy: str = ""
 
 
 def summarise(run_id: str, folder: RunFolder, config: TrainConfig, record: Record, state: str) -> RunSummary:
@@ -73,6 +78,9 @@ def summarise(run_id: str, folder: RunFolder, config: TrainConfig, record: Recor
         minutes=config.minutes,
         model_id=Path(record.model).name if finished else "",
         created=config.created,
+        best=_best(folder),
+        topic=record.topic,
+        remedy=record.remedies.get(record.topic, ""),
     )
 
 
@@ -80,6 +88,11 @@ def _snapshots(folder: RunFolder) -> tuple[int, ...]:
     if not folder.snapshots.is_dir():
         return ()
     return tuple(sorted(int(place.name) for place in folder.snapshots.iterdir() if place.name.isdigit()))
+
+
+def _best(folder: RunFolder) -> int:
+    name = str(folder.read_best().get("snapshot", ""))
+    return int(name) if name and (folder.snapshots / name).is_dir() else -1
 
 
 def _fraction(config: TrainConfig, seconds: float, kimg: float) -> float:

@@ -24,6 +24,7 @@ from studio.latent.timeline import Timeline
 from studio.options import from_json, to_json
 from studio.services.exports import FilmSettings
 from studio.services.sessions import LOCAL_OWNER
+from studio.services.stages import GrowthSettings
 from studio.services.studio import Studio
 from studio.services.training_desk import Order
 from studio.ui.calls import bug
@@ -164,6 +165,17 @@ def _add_training(studio: Studio) -> None:
         summary: dict[str, Any] = to_json(studio.runs.summary(run))
         return summary
 
+    def growth_film(run: str, seconds: float, size_px: int, seeds: list[int] | None) -> str:
+        """A film of how a run learned: its sheet of fixed seeds growing, or only some of the seeds. An MP4 file."""
+        studio.policy.require("train")
+        settings = GrowthSettings(
+            seconds=float(seconds or 12), size_px=int(size_px or 1080), seeds=tuple(int(seed) for seed in seeds or ())
+        )
+        owner = _API_OWNER if studio.policy.public else LOCAL_OWNER
+        film = studio.exports.file(owner, _finished(studio, studio.stages.start_film(owner, run, settings)))
+        return _hand_over(film.read_bytes(), film.name)
+
+    expose(growth_film, gr.File(visible=False))
     expose(upload, gr.JSON(visible=False), files=gr.File(visible=False, file_count="multiple", type="filepath"))
     expose(start_run, gr.Textbox(visible=False))
     worked: tuple[Callable[..., Any], ...] = (prepare, runs, control_run)

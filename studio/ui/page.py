@@ -9,9 +9,11 @@ import gradio as gr
 from studio.errors import StudioError
 from studio.paths import bundled
 from studio.services.studio import Studio
-from studio.ui import endpoints, gallery, play, routes, shelf, train, words
+from studio.ui import doctor, endpoints, gallery, monitor, play, routes, shelf, train, words
 from studio.ui.calls import Visitor, answer, failure, table
 from studio.ui.mounting import mounted
+
+_STYLES = ("studio.css", "train.css", "doctor.css", "monitor.css", "shelf.css", "vendor/uplot.css")
 
 
 def status(studio: Studio, visitor: Visitor) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def build(studio: Studio) -> gr.Blocks:
 
 def _core(studio: Studio) -> None:
     """The head of the page, and the functions that its JavaScript calls."""
-    calls = table((status,), shelf.CALLS, play.CALLS, train.CALLS, gallery.CALLS)
+    calls = table((status,), shelf.CALLS, play.CALLS, train.CALLS, doctor.CALLS, monitor.CALLS, gallery.CALLS)
 
     def open(secret: str) -> dict[str, Any]:
         try:
@@ -66,7 +68,7 @@ def open_page(page: gr.Blocks, studio: Studio, **launch: Any) -> Any:
     assets = bundled("assets")
     return page.launch(
         theme=_theme(),
-        css_paths=[assets / "studio.css", assets / "train.css", assets / "shelf.css", assets / "vendor" / "uplot.css"],
+        css_paths=[assets / name for name in _STYLES],
         head=(assets / "head.html").read_text(),
         favicon_path=assets / "favicon.png",
         app_kwargs={"routes": routes.routes(studio)},

@@ -9,10 +9,12 @@ from studio.latent.point import Point, Scene
 from studio.latent.timeline import Timeline
 from studio.options import from_json, to_json
 from studio.services.exports import FilmSettings
+from studio.services.lineage import describe
 from studio.services.studio import Studio
 from studio.ui.calls import Visitor
 
 _MOST_THUMBNAILS = 64
+_MOST_POINTS = 64
 
 
 def model(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
@@ -22,17 +24,18 @@ def model(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
 
 def directions(studio: Studio, visitor: Visitor, id: str) -> list[dict[str, Any]]:
     """The directions of a model; the first time they are searched for, which can take a second."""
-    found = studio.engine.submit(studio.engine.directions, id).result()
-    return [
-        {
-            "name": name,
-            "title": direction.title,
-            "group": name.rsplit("-", 1)[0],
-            "first_layer": direction.first_layer,
-            "last_layer": direction.last_layer,
-        }
-        for name, direction in found.items()
-    ]
+    return describe(studio.engine.submit(studio.engine.directions, id).result())
+
+
+def inherit(studio: Studio, visitor: Visitor, id: str) -> str:
+    """Begin to measure the directions that a model has from its base; the id of the job, "" if that is done or not wished."""
+    return studio.lineage.start(id) if studio.policy.allows("shelf") else ""
+
+
+def inherit_points(studio: Studio, visitor: Visitor, id: str, points: list[Any]) -> list[dict[str, Any]]:
+    """Points of the base of a model, and favourites among its pictures, as points of the model."""
+    given = [from_json(Point, point) for point in points[:_MOST_POINTS]]
+    return [to_json(point) for point in studio.lineage.points(visitor.owner, id, given)[:_MOST_POINTS]]
 
 
 def thumbnails(studio: Studio, visitor: Visitor, model: str, points: list[Any], size: int = 64) -> dict[str, Any]:
@@ -72,4 +75,4 @@ def save(studio: Studio, visitor: Visitor, scene: Any, time: float | None = None
     return saved
 
 
-CALLS = (model, directions, thumbnails, walk, film, job, cancel, save)
+CALLS = (model, directions, inherit, inherit_points, thumbnails, walk, film, job, cancel, save)

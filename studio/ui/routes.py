@@ -38,6 +38,7 @@ def routes(studio: Studio) -> list[BaseRoute]:
         Mount(f"{PREFIX}/assets", StaticFiles(directory=bundled("assets"))),
         WebSocketRoute(f"{PREFIX}/live", _live(studio)),
         Route(f"{PREFIX}/file/{{kind}}/{{name:path}}", _file(studio)),
+        Route(f"{PREFIX}/training/{{run}}/{{place}}", _training_picture(studio)),
         Route(f"{PREFIX}/upload/{{upload_id}}", _guarded(studio, _upload), methods=["POST"]),
         Route(f"{PREFIX}/import/{{import_id}}", _guarded(studio, _import_file), methods=["POST"]),
         Route(f"{PREFIX}/import/{{import_id}}/forget", _guarded(studio, _forget_import), methods=["POST"]),
@@ -126,6 +127,26 @@ def _file(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
     return endpoint
 
 
+def _training_picture(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
+    """One picture that a run learns from, by its place; for those who may train."""
+
+    def draw(request: Request) -> bytes:
+        studio.sessions.owner(request.query_params.get("token", ""))
+        studio.policy.require("train")
+        run, place = request.path_params["run"], request.path_params["place"]
+        number = int(place) if place.isascii() and place.isdecimal() and len(place) < 10 else -1
+        return studio.stages.training_picture(run, number)
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            picture = await run_in_threadpool(draw, request)
+        except StudioError as error:
+            return JSONResponse(failure(error), status_code=404)
+        return Response(picture, media_type="image/webp", headers=_IMMUTABLE)
+
+    return endpoint
+
+
 def _name_of(kind: str, name: str, path: Path) -> str:
     """What a download is called."""
     return f"{name.replace('@', '-')}.zip" if kind == "model-zip" else path.name
@@ -133,7 +154,7 @@ def _name_of(kind: str, name: str, path: Path) -> str:
 
 def _find_file(studio: Studio, owner: str, kind: str, name: str) -> Path:
     first, _, rest = name.partition("/")
-    if kind in {"preview", "sheet", "upload"}:
+    if kind in {"preview", "sheet", "upload", "thumb", "large"}:
         studio.policy.require("train")
     if kind == "import":
         studio.policy.require("import")
@@ -146,6 +167,8 @@ def _find_file(studio: Studio, owner: str, kind: str, name: str) -> Path:
         "preview": lambda: studio.runs.preview_file(first, rest),
         "sheet": lambda: studio.datasets.folder(first) / "sheet.webp",
         "upload": lambda: studio.datasets.sheet(first, rest or "sheet.webp"),
+        "thumb": lambda: studio.datasets.thumb(first, rest),
+        "large": lambda: studio.datasets.thumb(first, rest, large=True),
         "import": lambda: studio.imports.sheet(first, int(rest) if rest.isdecimal() else -1),
     }
     if kind not in finders:

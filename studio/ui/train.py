@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from studio.data.frames import Film
 from studio.data.prepare import PrepareSettings
 from studio.errors import BadInput, StudioError
 from studio.families import base as networks
@@ -20,6 +21,7 @@ from studio.options import Option, from_json, options
 from studio.services.studio import Studio
 from studio.services.training_desk import Order, Upload
 from studio.training.config import TrainConfig
+from studio.ui import doctor
 from studio.ui.calls import Visitor
 from studio.ui.controls import control, described, values
 from studio.ui.mounting import mounted
@@ -36,7 +38,7 @@ _SETTINGS = {option.name: option for option in options(PrepareSettings)}
 _PLAIN = tuple(
     _SETTINGS[name] for name in ("resolution", "fit", "colour", "mirror", "classes_from_folders", "drop_duplicates")
 )
-_FINE = tuple(_SETTINGS[name] for name in ("background", "sharp_pixels"))
+_FINE = tuple(_SETTINGS[name] for name in ("trim_borders", "even_light", "tiles", "background", "sharp_pixels"))
 _PREPARE = _PLAIN + _FINE
 _ADVANCED = described(TrainConfig, advanced=True, skip=("dataset_fingerprint", "publish_to", "created"))
 
@@ -132,10 +134,10 @@ def begin_upload(studio: Studio, visitor: Visitor) -> str:
     return studio.datasets.begin()
 
 
-def scan_upload(studio: Studio, visitor: Visitor, upload: str) -> str:
+def scan_upload(studio: Studio, visitor: Visitor, upload: str, film: Film | None = None) -> str:
     """Begin to look through an upload; answers the id of the job, whose result is the report."""
     studio.policy.require("upload")
-    return studio.datasets.start_scan(upload)
+    return studio.datasets.start_scan(upload, film)
 
 
 def drop_upload(studio: Studio, visitor: Visitor, upload: str) -> None:
@@ -188,6 +190,7 @@ class Form:
     """The components of a new run."""
 
     pictures: gr.HTML
+    doctor: gr.HTML
     how: gr.Column
     prepare: list[Any]
     minutes: gr.Radio
@@ -221,6 +224,7 @@ def _form(studio: Studio) -> Form:
     with gr.Column(elem_classes="train-step"):
         _heading("Pictures")
         pictures = mounted("train")
+        card = doctor.build()
     with gr.Column(elem_classes="train-step", elem_id="prepare-step", visible=False) as how:
         _heading("How")
         prepare: list[Any] = [control(option, prefix="prepare", value=option.default) for option in _PLAIN]
@@ -244,7 +248,7 @@ def _form(studio: Studio) -> Form:
         start = gr.Button("Start", variant="primary", interactive=False, elem_id="start-training")
         job = gr.Textbox(visible=False)
     return Form(
-        pictures=pictures, how=how, prepare=prepare, minutes=minutes, base=base, family=family, title=title, plan=plan,
+        pictures=pictures, doctor=card, how=how, prepare=prepare, minutes=minutes, base=base, family=family, title=title, plan=plan,
         advanced=advanced, start=start, problem=problem, job=job,
     )  # fmt: skip
 
@@ -283,6 +287,7 @@ def _wire(studio: Studio, form: Form) -> None:
     form.pictures.change(show_how, form.pictures, [form.how, form.problem, *form.prepare], **quiet).then(
         **planned, **quiet
     )
+    doctor.wire(form.doctor, _PREPARE, form.prepare, planned)
     form.pictures.select(further, None, form.base, **quiet)
     form.base.focus(lambda: gr.update(choices=_bases(studio)), None, form.base, **quiet)
     form.base.change(fit, [form.base, *form.prepare], form.prepare, **quiet).then(**planned, **quiet)

@@ -21,17 +21,34 @@ README_FILE = "README.md"
 WEIGHTS_FILE = "model.safetensors"
 DISCRIMINATOR_FILE = "discriminator.safetensors"
 PREVIEW_FILE = "preview.webp"
+INHERITED_FILE = "inherited.safetensors"
+"""Directions of the models that a model comes from; no part of it, and made again where it is missing."""
 
 _HASHED_FILES = (WEIGHTS_FILE, DISCRIMINATOR_FILE, PREVIEW_FILE)
 _CONFIG_BYTES = 1_000_000
 _TEXT_CHARACTERS = 20_000
 _MOST_SOURCES = 12
+MOST_ANCESTORS = 32
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:$=^])")
 _HUB_LICENCES = frozenset(
     {"apache-2.0", "mit", "cc0-1.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-4.0"}
     | {"cc-by-nc-sa-4.0", "bsd-2-clause", "bsd-3-clause", "gpl-3.0", "openrail", "unlicense", "unknown"}
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ancestor:
+    """A model that another one was trained from: its id on the shelf, its title and the checksum of its weights then."""
+
+    id: str
+    title: str
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        safe_name(self.id)
+        if len(self.title) > _TEXT_CHARACTERS or (self.sha256 and not _SHA256.fullmatch(self.sha256)):
+            raise BadInput("The model's lineage cannot be read.", "Import or train the model again.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +65,7 @@ class ModelCard:
         files: the sha256 of each file in the folder that the model needs.
         kimg: thousands of real pictures that training has shown.
         origin: where it came from: trained here, shipped, or imported from which file.
+        lineage: the models that it was trained from, the nearest first.
         source: of an imported model, what names its source: "file", "sha256", "format", the original "arguments" as
             JSON, and of one from the Hugging Face Hub "hub" and "revision".
         command: the command that trains it again.
@@ -72,6 +90,7 @@ class ModelCard:
     command: str = ""
     created: str = ""
     source: dict[str, str] = field(default_factory=dict)
+    lineage: tuple[Ancestor, ...] = ()
 
     def __post_init__(self) -> None:
         safe_name(self.id)
@@ -83,6 +102,8 @@ class ModelCard:
             )
         if not 1 <= self.resolution <= 65_536 or self.channels not in (1, 3, 4) or not 0 <= self.kimg < 1e12:
             raise BadInput("The model's description holds impossible sizes.", "Import or train the model again.")
+        if len(self.lineage) > MOST_ANCESTORS:
+            raise BadInput("The model's lineage is too long.", f"Keep the nearest {MOST_ANCESTORS} of its ancestors.")
         for name, digest in self.files.items():
             if name not in _HASHED_FILES or not _SHA256.fullmatch(digest):
                 raise BadInput(f"The model's description names an odd file {name[:40]!r}.", "Import the model again.")

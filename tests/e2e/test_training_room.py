@@ -68,7 +68,7 @@ def test_a_folder_becomes_a_model_that_is_played_while_it_learns(page, studio_se
     page.locator("#refused summary").click()
     for reason in ("notes.txt", "broken.png"):
         expect(page.locator("#refused")).to_contain_text(reason)
-    expect(page.locator("#duplicates")).to_be_visible()
+    expect(page.locator('#doctor [data-topic="copies"]')).to_be_visible()
 
     page.locator("#prepare-resolution").get_by_text("32").first.click()
     plan(page)

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 
 from studio.errors import BadInput
 from studio.families import fastgan
+from studio.families.base import Measured
 from studio.ops import seeds
 
 
@@ -101,3 +102,33 @@ def test_learned_statistics_stay_without_the_wish():
 def test_odd_sizes_are_refused():
     with pytest.raises(BadInput, match="48"):
         fastgan.FastGANSettings(resolution=48)
+
+
+@torch.no_grad()
+def test_measuring_depends_on_the_weights_alone():
+    """What stood there before, how often it is done and who drew random numbers in between plays no part."""
+    generator = make(resolution=32)
+    assert isinstance(generator, Measured)
+    for module in generator.modules():
+        if isinstance(module, fastgan.Normalisation):
+            module.running_mean.fill_(3)
+    generator.measure()
+    first = {name: value.clone() for name, value in generator.state_dict().items() if "running" in name}
+    torch.randn(5)
+    generator.measure()
+    assert all(torch.equal(value, generator.state_dict()[name]) for name, value in first.items())
+    assert not any(module.training for module in generator.modules())
+    assert 0.1 < float(generator(torch.randn(8, 12)).std()) < 1
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("resolution", [16, 64])
+def test_training_draws_what_play_draws(resolution):
+    """The quick forms of training, for few pixels and for many, against the plain layers with the same statistics."""
+    generator = make(resolution=resolution)
+    fastgan.measure_statistics(generator, pictures=16)
+    z, noise = torch.randn(16, 12), seeds.noise(4, generator.noise_sizes)
+    expected = generator(z, noise=noise)
+    for module in generator.modules():
+        module.training = not isinstance(module, fastgan.Normalisation)
+    assert torch.allclose(generator(z, noise=noise), expected, atol=1e-5)

@@ -70,3 +70,45 @@ def test_classes_are_as_wide_as_the_latent_unless_told():
 def test_impossible_shapes_are_refused(changes):
     with pytest.raises(BadInput):
         r3gan.R3GANSettings(**{"resolution": 16, **SHAPE, **changes})
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("changes", [{}, {"classes": 4, "embedding": 3}], ids=str)
+def test_logits_equal_the_plain_formulas(changes):
+    made = making.make_critic(**changes)
+    classes = changes.get("classes", 0)
+    settings = r3gan.R3GANSettings(resolution=16, classes=classes, embedding=changes.get("embedding", 0), **SHAPE)
+    critic = r3gan.Discriminator(settings)
+    critic.load_state_dict(
+        {name.removeprefix("Model."): value for name, value in made.state_dict().items() if "Kernel" not in name}
+    )
+    images = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    label = torch.eye(4)[[0, 3, 1]] if changes else None
+    expected = making.judge(made, images, label)
+    found = critic(images, label)
+    assert found.shape == (3, 1) and (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert [len(features) for features in critic.features(images)] == [3] * 3
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = critic(images, label)
+    assert half.dtype == torch.float32 and (half - expected).abs().max() < 0.1 * expected.abs().max() + 0.02
+
+
+def test_the_critic_begins_without_its_blocks():
+    """As in the generator, blocks add nothing at first, so depth does not change how steep the critic is."""
+    torch.manual_seed(0)
+    settings = r3gan.R3GANSettings(resolution=16, **SHAPE | {"blocks": (3, 3, 3)})
+    critic, images = r3gan.Discriminator(settings), torch.randn(2, 8, 16, 16)
+    assert torch.equal(critic.MainLayers[0].Layers[2](images), images)
+    assert 0.02 < float(critic(torch.randn(16, 3, 16, 16)).detach().std()) < 5
+
+
+def test_half_precision_stays_half_in_training():
+    """What the first sum makes float32 would make every block behind it slow."""
+    generator, _ = pair()
+    seen = []
+    for module in generator.modules():
+        if isinstance(module, r3gan.ResidualBlock):
+            module.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        generator(torch.randn(2, 6))
+    assert seen == [torch.bfloat16] * 4

@@ -167,3 +167,14 @@ def test_limits_hold():
 def test_odd_sizes_are_refused():
     with pytest.raises(BadInput, match="48 px"):
         stylegan2.StyleGAN2Settings(resolution=48)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("classes", [0, 3])
+def test_sets_judged_together_are_judged_as_alone(classes):
+    discriminator = stylegan2.Discriminator(dataclasses.replace(TINY, classes=classes))
+    sets = torch.randn(2, 8, 3, 16, 16).unbind()
+    labels = torch.eye(3)[torch.randint(3, (2, 8))].unbind() if classes else (None, None)
+    together = discriminator.judge_sets(sets, labels)
+    for logits, pictures, label in zip(together, sets, labels, strict=True):
+        torch.testing.assert_close(logits, discriminator(pictures, label), rtol=1e-4, atol=1e-5)

@@ -14,6 +14,7 @@ from studio.paths import Home
 from studio.services.runs import Runs
 from studio.training import lock
 from studio.training.config import TrainConfig
+from studio.training.events import EventLog, Failed, Warned
 from studio.training.folder import RunFolder
 
 PATIENCE_SECONDS = 60
@@ -269,3 +270,53 @@ def test_no_torch_is_needed():
     code = "import sys, studio.services.runs; assert 'torch' not in sys.modules"
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+def test_a_remedy_is_asked_for_by_one_click(runs, home):
+    run_id = runs.start(config())
+    reach(runs, run_id, "training")
+    with pytest.raises(BadInput):
+        runs.heal(run_id, "divergence")
+    with pytest.raises(NotFound):
+        runs.heal("no-such-run", "divergence")
+    runs.pause(run_id)
+    reach(runs, run_id, "paused")
+    folder = RunFolder(home.runs / run_id)
+    with EventLog(folder.events) as log:
+        log.append(Warned(topic="divergence", message="It diverges.", remedy="Slow down"))
+    summary = runs.summary(run_id)
+    assert (summary.topic, summary.remedy, summary.message) == ("divergence", "Slow down", "It diverges.")
+    runs.heal(run_id, "divergence")
+    assert folder.take_heal() == "divergence" and folder.take_heal() == ""
+    with EventLog(folder.events) as log:
+        log.append(Warned(topic="divergence", message="It is slower now.", did="Done."))
+    with pytest.raises(BadInput):
+        runs.heal(run_id, "divergence")
+    runs.stop(run_id)
+    reach(runs, run_id, "finished")
+    with pytest.raises(BadInput):
+        runs.heal(run_id, "divergence")
+
+
+def test_a_failed_run_is_resumed_by_its_remedy(runs, home):
+    run_id = runs.start(config("dies"))
+    reach(runs, run_id, "failed")
+    folder = RunFolder(home.runs / run_id)
+    with EventLog(folder.events) as log:
+        log.append(Warned(topic="divergence", message="It diverges.", remedy="Slow down"))
+        log.append(Failed(message="It went wrong."))
+    folder.write_config(config("quick", publish_to="/m/x"))
+    runs.heal(run_id, "divergence")
+    assert reach(runs, run_id, "finished").model_id == "x" and folder.heal.exists()
+
+
+def test_the_best_stage(runs, home):
+    run_id = runs.start(config())
+    reach(runs, run_id, "training")
+    assert runs.summary(run_id).best == -1
+    with pytest.raises(NotFound):
+        runs.best_snapshot(run_id)
+    folder = RunFolder(home.runs / run_id)
+    (folder.snapshots / "00000004").mkdir(parents=True)
+    folder.best.write_text('{"snapshot": "00000004", "kid": 0.1, "copied": 0.0}')
+    assert runs.summary(run_id).best == 4 and runs.best_snapshot(run_id) == folder.snapshots / "00000004"

@@ -10,13 +10,25 @@ import pytest
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
 from studio.families.base import FAMILIES
-from studio.training.base_model import require_fit
+from studio.training.base_model import fit, require_fit
 from studio.training.config import TrainConfig
 from studio.weights.card import ModelCard
 
 INFO = DatasetInfo(id="d", title="Drawn", resolution=64, channels=3, count=100, labels=("a", "b"), fingerprint="f")
 SETTINGS = {"resolution": 32, "classes": 2, "width": 8}
 CARD = ModelCard(id="m", title="Moths", family="dcgan", settings=SETTINGS, resolution=32, classes=("x", "y"))
+
+
+def style(family: str = "stylegan2", **changes: Any) -> ModelCard:
+    """A base with a critic; `changes` are of its settings."""
+    settings = {"resolution": 64, "channels": 3, "classes": 0, **changes}
+    return ModelCard(
+        id="m", title="Moths", family=family, settings=settings, resolution=settings["resolution"],
+        channels=settings["channels"], classes=("x", "y", "z")[: settings["classes"]],
+        files={"discriminator.safetensors": "0" * 64},
+    )  # fmt: skip
+
+
 CONFIG = TrainConfig(family="dcgan", settings={**SETTINGS, "z_dim": 100})
 
 
@@ -26,16 +38,54 @@ def test_what_fits_passes() -> None:
     require_fit(dataclasses.replace(CARD, classes=()), INFO)
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [({"resolution": 48}, "48 px"), ({"channels": 1}, "colours"), ({"classes": ("x",)}, "1 classes")],
-)
-def test_other_pictures_are_refused(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(BadInput, match=words) as caught:
-        require_fit(dataclasses.replace(CARD, **changes), INFO)
+def test_smaller_pictures_are_refused_or_the_base_is_cut() -> None:
+    with pytest.raises(BadInput, match="only 16 px") as caught:
+        require_fit(CARD, dataclasses.replace(INFO, resolution=16))
     assert caught.value.hint
-    with pytest.raises(BadInput, match="has 2 classes, and these pictures have none"):
-        require_fit(CARD, dataclasses.replace(INFO, labels=()))
+    found = fit(style(resolution=32), dataclasses.replace(INFO, resolution=24))
+    assert found.settings["resolution"] == 16 and "at 16 px" in " ".join(found.reasons) and found.critic == "partly"
+    with pytest.raises(BadInput, match="only 7 px"):
+        fit(style(resolution=32), dataclasses.replace(INFO, resolution=7))
+
+
+@pytest.mark.parametrize(
+    ("base", "pictures", "changes", "words"),
+    [
+        ({"channels": 3}, {"channels": 1}, {}, "grey; Moths sees"),
+        ({"channels": 1}, {"channels": 3}, {"channels": 3}, "equal red, green and blue"),
+        ({"channels": 3}, {"channels": 4}, {"channels": 4}, "begins opaque"),
+        ({"channels": 3, "conv_clamp": 0.5}, {"channels": 4}, {}, "on white"),
+        ({"channels": 4}, {"channels": 3}, {}, "keeps its transparency"),
+        ({"classes": 0}, {"labels": ("a", "b")}, {}, "learned as one"),
+        ({"classes": 3}, {"labels": ()}, {}, "under all 3 of Moths"),
+        ({"classes": 3}, {"labels": ("a", "b")}, {"classes": 2}, "the mean of its own"),
+    ],
+)
+def test_what_differs_is_bridged_and_said(
+    base: dict[str, Any], pictures: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    card = style(**base)
+    found = fit(card, dataclasses.replace(INFO, **{"labels": (), **pictures}))
+    assert found.settings == {**card.settings, **changes} and found.critic == "kept"
+    assert len(found.reasons) == 1 and words in found.reasons[0]
+
+
+def test_where_transparency_cannot_be_learned_pictures_lie_on_white() -> None:
+    clear = dataclasses.replace(INFO, channels=4, resolution=32)
+    assert "channels" not in fit(CARD, clear).settings
+    grey = dataclasses.replace(CARD, channels=1, settings={**SETTINGS, "channels": 1})
+    assert fit(grey, clear).settings["channels"] == 3
+
+
+def test_classes_may_be_asked_for() -> None:
+    card = style(classes=0)
+    config = TrainConfig(settings={**card.settings, "classes": 2})
+    require_fit(card, INFO, config)
+    with pytest.raises(BadInput, match="its classes"):
+        require_fit(card, dataclasses.replace(INFO, labels=("a", "b", "c")), config)
+    with pytest.raises(BadInput, match="its classes"):
+        fast = style("fastgan", classes=0)
+        require_fit(fast, INFO, TrainConfig(family="fastgan", settings={**fast.settings, "classes": 2}))
 
 
 @pytest.mark.parametrize(

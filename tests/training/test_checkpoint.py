@@ -107,3 +107,31 @@ def test_a_lowered_rate_survives(tmp_path, config):
     fresh = new_state(config, CPU)
     checkpoint.restore(tmp_path / "c", fresh, config)
     assert fresh.g_optimizer.param_groups[0]["lr"] == state.g_optimizer.param_groups[0]["lr"]
+
+
+def test_the_healthy_one_is_kept_and_can_be_gone_back_to(tmp_path, config):
+    folder = tmp_path / "c"
+    for step in (1, 2, 3, 4):
+        file = checkpoint.save(folder, state_at(config, step), config)
+        if step == 1:
+            checkpoint.mark_healthy(folder, file)
+    assert [file.stem[-1] for file in checkpoint.found(folder)] == ["4", "3", "1"]
+    checkpoint.mark_healthy(folder, checkpoint.found(folder)[1])
+    assert [file.stem[-1] for file in checkpoint.found(folder)] == ["4", "3"]
+    checkpoint.forget_later(folder, checkpoint.healthy(folder))
+    assert [file.stem[-1] for file in checkpoint.found(folder)] == ["3"]
+    checkpoint.forget_later(folder, None)
+    assert not checkpoint.found(folder) and checkpoint.healthy(folder) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_every_tensor_is_looked_through(config, value):
+    tensors = tensors_of(state_at(config, 1))
+    checkpoint.require_finite(tensors)
+    names = [name for name in tensors if tensors[name].is_floating_point()][::7]
+    for name in names:
+        whole = tensors[name].clone()
+        tensors[name].data[tuple(size // 2 for size in whole.shape)] = value
+        with pytest.raises(NotFinite):
+            checkpoint.require_finite(tensors)
+        tensors[name].data.copy_(whole)

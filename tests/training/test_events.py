@@ -18,6 +18,18 @@ EXAMPLES = [
     events.Paused(reason="asked"),
     events.Finished(model="/models/leaves"),
     events.Failed(message="It broke.", hint="Mend it."),
+    events.Scored(
+        kid=0.1,
+        precision=0.5,
+        recall=0.25,
+        coverage=0.75,
+        diversity=0.9,
+        copied=0.0,
+        nearest=(3, 1),
+        distances=(1.0, 0.5),
+        snapshot="00000003",
+        best=True,
+    ),
 ]
 
 

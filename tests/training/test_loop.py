@@ -10,7 +10,8 @@ from stand_ins import make_config, make_dataset, make_run
 from studio.errors import BadInput
 from studio.training import checkpoint, events, loop
 from studio.training.events import Checkpoint, Failed, Finished, Paused, Preview, Progress, Snapshot, Started, Warned
-from studio.training.loop import snapshot_seconds, train, usual_threads
+from studio.training.loop import train
+from studio.training.opening import snapshot_seconds, usual_threads
 from studio.training.step import NotFinite
 from studio.weights.store import load_discriminator, load_generator
 
@@ -108,11 +109,11 @@ def test_it_goes_on_from_a_base_model(tmp_path, pictures):
     assert "starting from Tiny" in load_generator(tmp_path / "second")[1].origin
 
 
-@pytest.mark.parametrize("settings", [{"resolution": 16}, {"channels": 1}, {"w_dim": 16}, {"classes": 2}])
+@pytest.mark.parametrize("settings", [{"resolution": 16}, {"channels": 1}, {"w_dim": 16}, {"classes": 3}])
 def test_another_base_is_refused_in_plain_words(tmp_path, pictures, settings):
     list(train(make_run(tmp_path / "first", make_config(pictures, publish_to=str(tmp_path / "base")))))
     size = {name: settings[name] for name in ("resolution", "channels") if name in settings}
-    other = make_dataset(tmp_path / "other", **size, classes=settings.get("classes", 0))
+    other = make_dataset(tmp_path / "other", **size, classes=2 * ("classes" in settings))
     config = make_config(other, base_model=str(tmp_path / "base"), settings=settings)
     told = list(train(make_run(tmp_path / "run", config)))
     assert names(told) == ["Failed"] and told[0].message.endswith(".") and told[0].hint
@@ -173,15 +174,18 @@ def test_too_little_memory_for_one_picture_fails(tmp_path, pictures, monkeypatch
     assert isinstance(told[-1], Failed) and "memory" in told[-1].message
 
 
-def test_numbers_that_explode_roll_back_twice_and_then_fail(tmp_path, pictures, monkeypatch):
+def test_numbers_that_explode_roll_back_thrice_and_then_fail(tmp_path, pictures, monkeypatch):
     break_step(monkeypatch, NotFinite("It grew."), {3})
     folder = make_run(tmp_path / "run", make_config(pictures))
     told = list(train(folder))
-    assert [event.topic for event in told if isinstance(event, Warned)] == ["rollback"]
+    assert [event.topic for event in told if isinstance(event, Warned)] == ["numbers"]
     assert isinstance(told[-1], Finished) and final(folder)[1]["rate_scale"] == 0.5
     break_step(monkeypatch, NotFinite("It grew."), range(99))
-    told = list(train(make_run(tmp_path / "other", make_config(pictures))))
-    assert sum(isinstance(event, Warned) for event in told) == 2 and isinstance(told[-1], Failed)
+    other = make_run(tmp_path / "other", make_config(pictures))
+    told = list(train(other))
+    warned = [event for event in told if isinstance(event, Warned)]
+    assert len(warned) == 3 and isinstance(told[-1], Failed) and "step 0" in warned[-1].did
+    assert final(other)[1]["rate_scale"] == pytest.approx(0.01) and final(other)[1]["rollbacks"] == 0
 
 
 def test_a_bug_is_not_hidden(tmp_path, pictures, monkeypatch):

@@ -18,7 +18,8 @@ INFO = DatasetInfo(
 def card(**changes):
     settings = {"resolution": 64, "channels": 3, "classes": 0, "channel_base": 2048, "channel_max": 128}
     return ModelCard(
-        **{"id": "b", "title": "Base", "family": "stylegan2", "settings": settings, "resolution": 64, **changes}
+        **{"id": "b", "title": "Base", "family": "stylegan2", "settings": settings, "resolution": 64,
+           "files": {"discriminator.safetensors": "0" * 64}, **changes}
     )
 
 
@@ -64,10 +65,19 @@ def test_a_base_gives_its_settings_and_gentler_ways():
     assert config.freeze_d_layers > 0
 
 
-@pytest.mark.parametrize("wrong", [{"resolution": 512}, {"channels": 1}, {"classes": ("a", "b", "c")}])
-def test_a_base_that_does_not_fit_is_refused(wrong):
-    with pytest.raises(BadInput):
-        plan(30, INFO, card(**wrong), **LAPTOP)
+def test_a_base_that_does_not_fit_is_refused():
+    with pytest.raises(BadInput, match="only 256 px"):
+        plan(30, INFO, card(family="fastgan", settings={"resolution": 512}, resolution=512), **LAPTOP)
+
+
+def test_what_differs_from_the_base_is_bridged_and_a_new_critic_gets_a_head_start():
+    grey = card(channels=1, settings={**card().settings, "channels": 1}, files={})
+    chosen = plan(30, INFO, grey, **LAPTOP)
+    assert chosen.config.settings["channels"] == 3 and chosen.config.freeze_d_layers == 0
+    assert chosen.config.critic_warmup_kimg > 0 and chosen.config.g_learning_rate == 0.001
+    told = " ".join(chosen.reasons)
+    assert "red, green and blue" in told and "no critic" in told and "learned as one" in told
+    assert plan(30, INFO, card(), **LAPTOP).config.critic_warmup_kimg == 0
 
 
 def test_odd_sizes():

@@ -67,11 +67,11 @@ def test_each_player_moves_only_itself(pictures, optimizer):
     bench = bench_of(pictures, optimizer=optimizer)
     state = new_state(bench.config, CPU)
     before = {name: weight.clone() for name, weight in state.discriminator.state_dict().items()}
-    steps.generator_step(bench, state)
+    real, label = steps.real_pictures(bench, state, 0)
+    steps.generator_step(bench, state, real, label)
     assert all(torch.equal(before[name], weight) for name, weight in state.discriminator.state_dict().items())
     g_before = {name: weight.clone() for name, weight in state.generator.named_parameters()}
-    real, label = steps.real_pictures(bench, state, 0)
-    steps.discriminator_step(bench, state, real, label, 0)
+    steps.discriminator_step(bench, state, steps.Sides.of(bench, state, real, label, 0))
     assert all(torch.equal(g_before[name], weight) for name, weight in state.generator.named_parameters())
     assert not all(torch.equal(before[name], weight) for name, weight in state.discriminator.state_dict().items())
 
@@ -100,7 +100,7 @@ def test_r1_sees_the_picture_before_it_is_varied(pictures, monkeypatch):
             state.discriminator[1].weight.fill_(0.1)
         state.d_optimizer = torch.optim.SGD(state.discriminator.parameters(), lr=0.0)
         real, label = steps.real_pictures(bench, state, 0)
-        found[factor] = float(steps.smoothing_step(bench, state, real, label)["r1"])
+        found[factor] = float(steps.smoothing_step(bench, state, steps.Sides.of(bench, state, real, label, 0))["r1"])
     assert found[1.0] == pytest.approx(0.5 * 192 * 0.01, rel=1e-4)
     assert found[0.5] == pytest.approx(found[1.0] / 4, rel=1e-4)
 
@@ -137,7 +137,7 @@ def test_gradient_penalty_counts(pictures):
     losses = []
     for weight in (1e-6, 10.0):
         bench = bench_of(pictures, gradient_penalty=weight, **given)
-        losses.append(float(train_step(bench, new_state(bench.config, CPU))["loss_d"]))
+        losses.append(float(train_step(bench, new_state(bench.config, CPU))["gradient_penalty"]))
     assert losses[1] > losses[0] + 1
 
 
@@ -156,7 +156,7 @@ def test_styles_mix_at_one_place_for_the_whole_batch(pictures):
 def test_ada_looks_every_interval(pictures):
     bench = bench_of(pictures, ada_interval=3, ada_target=0.0, ada_speed_kimg=1.0)
     state = new_state(bench.config, CPU)
-    state.step, state.sign_sum, state.sign_count, state.augment_p = 1, 10.0, 12, 0.5
+    state.step, state.sign_sum, state.sign_count, state.augment_p = 1, torch.tensor(10.0), 12, 0.5
     steps.update_augmentation(bench.config, state)
     assert state.augment_p == 0.5
     state.step = 2
@@ -186,3 +186,19 @@ def test_bfloat16_learns_like_float32(pictures):
         state = new_state(bench.config, CPU)
         losses.append(float(train_step(bench, state)["loss_d"]))
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.03)
+
+
+def test_the_critic_can_judge_the_pictures_that_the_forger_learned_from(pictures, monkeypatch):
+    drawn = []
+    original = steps.make_pictures
+
+    def counted(bench, state, purpose, *rest):
+        drawn.append(purpose)
+        return original(bench, state, purpose, *rest)
+
+    monkeypatch.setattr(steps, "make_pictures", counted)
+    for shared, expected in ((False, ["generator", "discriminator 0"]), (True, ["generator"])):
+        bench = bench_of(pictures, share_pictures=shared, path_length_weight=0.0)
+        assert train_step(bench, new_state(bench.config, CPU))["loss_d"].isfinite()
+        assert drawn == expected
+        drawn.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from studio.errors import BadInput, Damaged
 from studio.options import from_json, to_json
-from studio.weights.card import CONFIG_FILE, ModelCard, escape, read_card, readme, write_card
+from studio.weights.card import CONFIG_FILE, Ancestor, ModelCard, escape, read_card, readme, write_card
 
 CARD = ModelCard(
     id="moths", title="Moths", family="stylegan2", settings={"resolution": 64}, resolution=64, classes=("red", "blue"),
@@ -23,6 +24,20 @@ def test_a_card_comes_back_equal(tmp_path: Path) -> None:
     assert from_json(ModelCard, to_json(CARD)) == CARD
     write_card(tmp_path, CARD)
     assert read_card(tmp_path) == CARD
+
+
+def test_lineage_comes_back_and_cards_without_one_still_load(tmp_path: Path) -> None:
+    line = (Ancestor(id="naturalist", title="Naturalist", sha256="a" * 64), Ancestor(id="first", title="First"))
+    card = dataclasses.replace(CARD, lineage=line)
+    write_card(tmp_path, card)
+    assert read_card(tmp_path).lineage == line
+    old = {name: value for name, value in to_json(CARD).items() if name != "lineage"}
+    assert from_json(ModelCard, old) == CARD
+    for wrong in ({"id": "../x"}, {"sha256": "no"}, {"title": "x" * 30_000}):
+        with pytest.raises(BadInput):
+            Ancestor(**{"id": "a", "title": "A", **wrong})
+    with pytest.raises(BadInput, match="too long"):
+        dataclasses.replace(CARD, lineage=line * 20)
 
 
 def test_the_page_has_front_matter_and_sections() -> None:

@@ -1,11 +1,12 @@
 """R3GAN's pickles (Huang et al. 2024) -> our R3GAN: a dict of whole modules of plain classes, of which G_ema is played.
 
-The state dict of such a module is read too. The discriminator is left where it is: we do not train this family.
+The state dict of such a module is read too. The discriminator comes along if it is the mirror image of the generator.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ _OUTER = "Model."
 _FILTER = ".Resampler.Kernel"
 _LAYER = re.compile(r"MainLayers\.(\d{1,2})\.Layers\.(\d{1,3})\.")
 _MOST_STAGES = 10
+_OTHER_CRITIC = "Its critic is of another shape than ours, so training it further begins with a new one."
 _HINT = "Only networks of R3GAN's own layers can be read; open one of the original ones."
 
 Arrays = dict[str, np.ndarray]
@@ -31,21 +33,23 @@ def read(contents: Contents) -> Imported | None:
         BadInput: it is one, but a relative that computes otherwise, or incomplete.
     """
     source = _generator(contents.tree)
-    weights = module_tensors(source) if isinstance(source, Record) else tensors(source)
-    weights = {name.removeprefix(_OUTER): value for name, value in weights.items()}
+    weights = _weights(source)
     if _FIRST not in weights:
         return None
     if isinstance(source, Record) and source.class_name != "Generator":
         raise BadInput(f"This is a relative of R3GAN, {source.class_name[:40]!r}, that takes other inputs.", _HINT)
     weights = _without_filters(weights)
     settings = _settings(weights)
+    critic, told = _critic(contents.tree, settings)
     return Imported(
         family="r3gan",
         format=f"R3GAN (Huang et al.), {contents.container}",
         candidates=(Candidate(title="As its authors", settings=settings),),
         generator=weights,
+        discriminator=critic,
         classes=tuple(str(number) for number in range(settings["classes"])),
         kimg=kimg(contents),
+        warnings=told,
     )
 
 
@@ -55,6 +59,48 @@ def _generator(tree: object) -> object:
             if tree.get(name) is not None:
                 return tree[name]
     return tree
+
+
+def _weights(source: object) -> Arrays:
+    """The tensors of a module or a state dict, under the names of our network."""
+    found = module_tensors(source) if isinstance(source, Record) else tensors(source)
+    return {name.removeprefix(_OUTER): value for name, value in found.items()}
+
+
+def _critic(tree: object, settings: Mapping[str, Any]) -> tuple[Arrays | None, tuple[str, ...]]:
+    """The discriminator beside the generator, if there is one, or a warning if it is no mirror image."""
+    source = tree.get("D") if isinstance(tree, dict) else None
+    if source is None:
+        return None, ()
+    try:
+        weights = _without_filters(_weights(source))
+    except BadInput:
+        return None, (_OTHER_CRITIC,)
+    fits = {name: value.shape for name, value in weights.items()} == dict(_critic_shapes(settings))
+    return (weights, ()) if fits else (None, (_OTHER_CRITIC,))
+
+
+def _critic_shapes(settings: Mapping[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Every tensor of our discriminator."""
+    widths, size = settings["widths"], settings["kernel_size"]
+    yield "ExtractionLayer.Layer.weight", (widths[-1], settings["channels"], 1, 1)
+    if settings["classes"]:
+        yield "EmbeddingLayer.weight", (settings["embedding"], settings["classes"])
+    for stage, place in enumerate(reversed(range(len(widths)))):
+        width, prefix = widths[place], f"MainLayers.{stage}.Layers"
+        wide = width * settings["expansion"]
+        for block in range(settings["blocks"][place]):
+            yield f"{prefix}.{block}.LinearLayer1.Layer.weight", (wide, width, 1, 1)
+            yield f"{prefix}.{block}.LinearLayer2.Layer.weight", (wide, wide // settings["groups"][place], size, size)
+            yield f"{prefix}.{block}.LinearLayer3.Layer.weight", (width, wide, 1, 1)
+            yield f"{prefix}.{block}.NonLinearity1.Bias", (wide,)
+            yield f"{prefix}.{block}.NonLinearity2.Bias", (wide,)
+        last = f"{prefix}.{settings['blocks'][place]}"
+        if not place:
+            yield f"{last}.Basis.weight", (width, 1, 4, 4)
+            yield f"{last}.LinearLayer.weight", (settings["embedding"] or 1, width)
+        elif widths[place - 1] != width:
+            yield f"{last}.LinearLayer.Layer.weight", (widths[place - 1], width, 1, 1)
 
 
 def _without_filters(weights: Arrays) -> Arrays:

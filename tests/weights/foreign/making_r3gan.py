@@ -76,8 +76,51 @@ class Network(nn.Module):
             self.EmbeddingLayer = nn.Linear(classes, embedding, bias=False)
 
 
+class InterpolativeDownsampler(InterpolativeUpsampler):
+    pass
+
+
+class DownsampleLayer(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.Resampler = InterpolativeDownsampler()
+        if inputs != outputs:
+            self.LinearLayer = Layered(inputs, outputs, 1)
+
+
+class DiscriminativeBasis(nn.Module):
+    def __init__(self, width, outputs):
+        super().__init__()
+        self.Basis = nn.Conv2d(width, width, 4, groups=width, bias=False)
+        self.LinearLayer = nn.Linear(width, outputs, bias=False)
+
+
+class DiscriminatorStage(GeneratorStage):
+    pass
+
+
+class Critic(nn.Module):
+    """R3GAN.Networks.Discriminator: its layers, without their mathematics, which `judge` has."""
+
+    def __init__(self, *, widths, groups, blocks, expansion=2, classes=0, embedding=0):
+        super().__init__()
+        stages = []
+        for place in reversed(range(len(widths))):
+            parts = [ResidualBlock(widths[place], groups[place], expansion) for _ in range(blocks[place])]
+            leaving = (
+                DownsampleLayer(widths[place], widths[place - 1])
+                if place
+                else DiscriminativeBasis(widths[0], embedding or 1)
+            )
+            stages.append(DiscriminatorStage(*parts, leaving))
+        self.MainLayers = nn.ModuleList(stages)
+        self.ExtractionLayer = Layered(3, widths[-1], 1)
+        if classes:
+            self.EmbeddingLayer = nn.Linear(classes, embedding, bias=False)
+
+
 class Wrapper(nn.Module):
-    """training.networks.Generator."""
+    """training.networks.Generator, or the Discriminator beside it."""
 
     def __init__(self, model, *, z_dim, classes, resolution):
         super().__init__()
@@ -89,6 +132,53 @@ def make(seed=0, *, z_dim=6, widths=(12, 12, 8), groups=(4, 3, 2), blocks=(1, 2,
     torch.manual_seed(seed)
     model = Network(z_dim=z_dim, widths=widths, groups=groups, blocks=blocks, classes=classes, embedding=embedding)
     return Wrapper(model.eval(), z_dim=z_dim, classes=classes, resolution=4 * 2 ** (len(widths) - 1))
+
+
+def make_critic(seed=1, *, z_dim=6, widths=(12, 12, 8), groups=(4, 3, 2), blocks=(1, 2, 1), classes=0, embedding=0):
+    """The discriminator for the pictures of `make` with the same arguments."""
+    torch.manual_seed(seed)
+    model = Critic(widths=widths, groups=groups, blocks=blocks, classes=classes, embedding=embedding)
+    return Wrapper(model.eval(), z_dim=z_dim, classes=classes, resolution=4 * 2 ** (len(widths) - 1))
+
+
+@torch.no_grad()
+def judge(network, images, label=None):
+    """Its logits [n, 1], in double precision by the plainest formulas."""
+    model = network.Model
+    images = mixed(images.double(), model.ExtractionLayer)
+    for stage in model.MainLayers:
+        *blocks, leaving = stage.Layers
+        for block in blocks:
+            images = changed(images, block)
+        if isinstance(leaving, DiscriminativeBasis):
+            sums = torch.einsum("nchw,chw->nc", images, leaving.Basis.weight[:, 0].double())
+            images = torch.einsum("nc,oc->no", sums, leaving.LinearLayer.weight.double())
+        else:
+            images = shrink(images)
+            images = mixed(images, leaving.LinearLayer) if hasattr(leaving, "LinearLayer") else images
+    if label is None:
+        return images
+    return (images * (label.double() @ model.EmbeddingLayer.weight.T.double())).sum(dim=1, keepdim=True)
+
+
+def changed(images, block):
+    """What a residual block makes of pictures."""
+    inner = bent(mixed(images, block.LinearLayer1), block.NonLinearity1)
+    inner = bent(slid(inner, block.LinearLayer2), block.NonLinearity2)
+    return images + mixed(inner, block.LinearLayer3)
+
+
+def shrink(images):
+    """[1, 3, 3, 1] / 8 along rows and columns at every second pixel: 2p - 1 … 2p + 2 come to p, zeros outside."""
+    for axis in (2, 3):
+        half = images.shape[axis] // 2
+        small = images.narrow(axis, 0, half) * 0
+        for place in range(half):
+            for offset, tap in zip((-1, 0, 1, 2), FILTER / 8, strict=True):
+                if 0 <= 2 * place + offset < 2 * half:
+                    small.select(axis, place).add_(images.select(axis, 2 * place + offset), alpha=float(tap))
+        images = small
+    return images
 
 
 @torch.no_grad()
@@ -106,9 +196,7 @@ def draw(network, z, label=None):
         else:
             images = enlarge(mixed(images, entrance.LinearLayer) if hasattr(entrance, "LinearLayer") else images)
         for block in blocks:
-            inner = bent(mixed(images, block.LinearLayer1), block.NonLinearity1)
-            inner = bent(slid(inner, block.LinearLayer2), block.NonLinearity2)
-            images = images + mixed(inner, block.LinearLayer3)
+            images = changed(images, block)
     return mixed(images, model.AggregationLayer)
 
 
@@ -165,17 +253,23 @@ NAMES = {
     Layered: ("R3GAN.Networks", "Convolution"),
     BiasedActivation: ("R3GAN.FusedOperators", "BiasedActivationCUDA"),
     InterpolativeUpsampler: ("R3GAN.Resamplers", "InterpolativeUpsamplerCUDA"),
+    InterpolativeDownsampler: ("R3GAN.Resamplers", "InterpolativeDownsamplerCUDA"),
+    Critic: ("R3GAN.Networks", "Discriminator"),
+    DiscriminatorStage: ("R3GAN.Networks", "DiscriminatorStage"),
+    DiscriminativeBasis: ("R3GAN.Networks", "DiscriminativeBasis"),
+    DownsampleLayer: ("R3GAN.Networks", "DownsampleLayer"),
     nn.ModuleList: ("torch.nn.modules.container", "ModuleList"),
     nn.Linear: ("torch.nn.modules.linear", "Linear"),
     nn.Conv2d: ("torch.nn.modules.conv", "Conv2d"),
 }
 
 
-def write(path, network, *, kimg=0, wrapper="Generator", protocol=4):
+def write(path, network, *, critic=None, kimg=0, wrapper="Generator", protocol=4):
     """A snapshot as the authors' program writes it: plain objects of classes that only that program knows."""
     generator = as_instance(network, Global("training.networks", wrapper))
+    judge_of_it = None if critic is None else as_instance(critic, Global("training.networks", "Discriminator"))
     tree = {
-        "G": generator, "D": None, "G_ema": generator, "augment_pipe": None,
+        "G": generator, "D": judge_of_it, "G_ema": generator, "augment_pipe": None,
         "training_set_kwargs": EasyDict(path="somewhere", use_labels=False), "cur_nimg": kimg * 1000,
     }  # fmt: skip
     return write_pickle(path, tree, protocol)

@@ -51,6 +51,27 @@ def test_the_studio_opens_it_with_all_its_checks(tmp_path):
     assert_same_pictures(generator, made)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("shape", [{}, {"classes": 3, "embedding": 5}, {"blocks": (2, 1, 3)}], ids=str)
+def test_the_discriminator_comes_along(tmp_path, shape):
+    made, critic = making.make(**shape), making.make_critic(**shape)
+    found, _, discriminator = networks.opened(making.write(tmp_path / "any.pkl", made, critic=critic))
+    assert found.has_discriminator
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    label = torch.eye(3)[:2] if shape.get("classes") else None
+    expected = making.judge(critic, images, label)
+    assert (discriminator(images, label) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    "shape", [{"blocks": (1, 1, 1)}, {"widths": (12, 8, 8), "groups": (4, 2, 2)}, {"groups": (4, 3, 1)}], ids=str
+)
+def test_another_discriminator_is_left_out_with_a_word(tmp_path, shape):
+    path = making.write(tmp_path / "any.pkl", making.make(), critic=making.make_critic(**shape))
+    imported = r3gan.read(networks.contents(path))
+    assert imported.discriminator is None and "critic" in imported.warnings[0]
+
+
 def test_a_state_dict_is_read_with_and_without_its_wrapper():
     made = making.make()
     for network in (made, made.Model):

@@ -1,0 +1,103 @@
+"""What the dataset doctor leaves beside an upload: findings, thumbnails, and the artist's choices for single pictures.
+
+uploads/<id>/findings.json    what could be mended, as of the last scan
+uploads/<id>/choices.json     pictures left out, and squares drawn by hand
+uploads/<id>/thumbs/<id>.webp a thumbnail of every picture; larger ones, made when they are asked for, in large/
+uploads/<id>/frames/          frames of films
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from studio.data.archive import ArchiveLimits
+from studio.data.choices import Choices
+from studio.data.doctor import Features, Finding
+from studio.data.glovebox import Glovebox
+from studio.data.progress import Cancel, never
+from studio.data.scan import Picture, Scanned
+from studio.data.sources import Reader
+from studio.data.vitals import Vitals
+from studio.errors import BadInput, Damaged
+from studio.options import from_json, to_json
+from studio.paths import write_file
+
+_MOST_LOOKED_AT = 5_000
+_AT_ONCE = 64
+_LARGE_PX = 720
+
+
+def features_of(vitals: Sequence[Vitals], cancelled: Cancel = never) -> Features | None:
+    """A vector for each picture, float32 [n, dim]; None for very many pictures, or if it is cancelled."""
+    if len(vitals) > _MOST_LOOKED_AT:
+        return None
+    import torch
+
+    from studio.features.extractor import load
+
+    extractor = load()
+    found = []
+    for start in range(0, len(vitals), _AT_ONCE):
+        if cancelled():
+            return None
+        minis = np.stack([one.mini for one in vitals[start : start + _AT_ONCE]])
+        found.append(extractor(torch.from_numpy(minis).permute(0, 3, 1, 2).float() / 127.5 - 1).cpu().numpy())
+    return np.concatenate(found).astype(np.float32)
+
+
+def write_record(folder: Path, scanned: Scanned, findings: Sequence[Finding]) -> None:
+    """Keep thumbnails and findings beside an upload."""
+    thumbs = folder / "thumbs"
+    thumbs.mkdir(exist_ok=True)
+    for picture, vitals in zip(scanned.report.pictures, scanned.vitals, strict=True):
+        (thumbs / f"{picture.id}.webp").write_bytes(vitals.thumb)
+    write_file(folder / "findings.json", json.dumps(to_json(list(findings))))
+
+
+def read_findings(folder: Path) -> tuple[Finding, ...]:
+    """The findings of the last scan; none before. Raises Damaged."""
+    file = folder / "findings.json"
+    if not file.exists():
+        return ()
+    try:
+        return tuple(from_json(Finding, one) for one in json.loads(file.read_text("utf-8")))
+    except (BadInput, ValueError, TypeError) as error:
+        raise Damaged("The findings on these pictures cannot be read.", "Scan them again.") from error
+
+
+def read_choices(folder: Path) -> Choices:
+    """What the artist chose; nothing yet if there is no file. Raises Damaged."""
+    file = folder / "choices.json"
+    if not file.exists():
+        return Choices()
+    try:
+        return from_json(Choices, json.loads(file.read_text("utf-8")))
+    except (BadInput, ValueError) as error:
+        raise Damaged("Your choices for these pictures cannot be read.", "Choose the pictures again.") from error
+
+
+def write_choices(folder: Path, choices: Choices) -> None:
+    """Keep what the artist chose, at once and for good."""
+    write_file(folder / "choices.json", json.dumps(to_json(choices)))
+
+
+def draw_large(folder: Path, picture: Picture, limits: ArchiveLimits) -> Path:
+    """A view of at most 720 px of one picture, opened in the glovebox and kept.
+
+    Raises:
+        BadInput: the picture cannot be opened any more.
+    """
+    file = folder / "large" / f"{picture.id}.webp"
+    if not file.exists():
+        with Reader(limits) as reader, Glovebox(1) as glovebox:
+            request = reader.request(picture.place, {"task": "show", "side_px": _LARGE_PX})
+            answer = next(glovebox.map([request], never))
+        if isinstance(answer, BadInput):
+            raise answer
+        file.parent.mkdir(exist_ok=True)
+        write_file(file, answer[1])
+    return file

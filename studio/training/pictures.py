@@ -1,0 +1,138 @@
+"""The pictures of a training step, real and made, with their labels, and how they are varied before the critic sees them."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from studio.families.base import Generator, Noise
+from studio.features.fitting import coloured, fitted
+from studio.ops import augment, seeds
+from studio.ops.images import from_uint8
+from studio.training.bench import Bench
+from studio.training.state import TrainState
+
+W_AVERAGE_KEPT = 0.995
+
+
+def make_pictures(
+    bench: Bench, state: TrainState, purpose: str, count: int, label: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """G's pictures [count, c, h, w] of random latents, with their styles and labels; `label` None draws labels."""
+    generator = cast(Generator, state.generator)
+    random = bench.stream(state, purpose)
+    z = bench.here(torch.randn(2, count, generator.z_dim, generator=random))
+    label = random_labels(bench, generator.classes, count, random) if label is None else label
+    styles = generator.map(z[0], label)
+    if purpose == "generator" and hasattr(generator, "track_w_average"):
+        generator.track_w_average(styles[:, 0], W_AVERAGE_KEPT)
+    styles = mix_styles(bench, generator, styles, z[1], label, random)
+    return generator.synthesize(styles, random_noise(bench, generator.noise_sizes, count, random)), styles, label
+
+
+def mix_styles(
+    bench: Bench, generator: Generator, styles: Tensor, z: Tensor, label: Tensor | None, random: torch.Generator
+) -> Tensor:
+    """With probability `style_mixing`, all styles from one random layer on come from the latents `z` [n, z_dim]."""
+    if generator.num_styles < 2 or float(torch.rand([], generator=random)) >= bench.config.style_mixing:
+        return styles
+    cutoff = int(torch.randint(1, generator.num_styles, [], generator=random))
+    return torch.cat([styles[:, :cutoff], generator.map(z, label)[:, cutoff:]], dim=1)
+
+
+def random_noise(bench: Bench, sizes: tuple[int, ...], count: int, random: torch.Generator) -> Noise | None:
+    """Fresh noise [count, 1, r, r] for each size, drawn on the device itself: it is the bulk of all random numbers."""
+    if not sizes:
+        return None
+    local = local_stream(bench, random)
+    return tuple(torch.randn(count, 1, size, size, generator=local, device=bench.device) for size in sizes)
+
+
+def local_stream(bench: Bench, random: torch.Generator) -> torch.Generator:
+    """A random generator on the device, seeded by one on the CPU."""
+    return torch.Generator(bench.device).manual_seed(int(torch.randint(2**62, [], generator=random)))
+
+
+def random_labels(bench: Bench, classes: int, count: int, random: torch.Generator) -> Tensor | None:
+    """One-hot labels [count, classes] as frequent as in the dataset, or evenly if it has none; None without classes."""
+    if not classes:
+        return None
+    if bench.classless:
+        return bench.here(_one_hot(torch.randint(classes, [count], generator=random), classes))
+    places = torch.randint(bench.count, [count], generator=random).tolist()
+    return bench.here(_one_hot(bench.batch(places)[1], classes))
+
+
+def _one_hot(numbers: Tensor, classes: int) -> Tensor:
+    return nn.functional.one_hot(numbers.long(), classes).float()
+
+
+def real_pictures(bench: Bench, state: TrainState, turn: int) -> tuple[Tensor, Tensor | None]:
+    """The next pictures [n, c, h, w] of the dataset in [-1, 1], and their labels."""
+    first, after = state.images, state.images + state.batch
+    pixels, numbers = bench.feed.take(
+        [place_in_order(bench, number) for number in range(first, after)],
+        [place_in_order(bench, number) for number in range(after, after + state.batch)],
+    )
+    generator = cast(Generator, state.generator)
+    pictures = shrunk(recoloured(from_uint8(bench.here(pixels)), generator.channels), generator.resolution)
+    if bench.config.mirror:
+        turned = torch.rand(len(pictures), generator=bench.stream(state, f"mirror {turn}")) < 0.5
+        pictures = torch.where(bench.here(turned)[:, None, None, None], pictures.flip(3), pictures)
+    if generator.classes and bench.classless:
+        return pictures, random_labels(bench, generator.classes, len(pictures), bench.stream(state, f"labels {turn}"))
+    return pictures, bench.here(_one_hot(numbers, generator.classes)) if generator.classes else None
+
+
+def recoloured(pictures: Tensor, channels: int) -> Tensor:
+    """Pictures [n, c, h, w] in the colours of the networks: grey becomes equal red, green and blue, what has no
+    transparency is opaque, and what has it lies on white where the networks know none. c is 1, 3 or 4; `channels` is
+    not 1 unless c is."""
+    if pictures.shape[1] == channels:
+        return pictures
+    pictures = coloured(pictures)
+    return torch.cat([pictures, torch.ones_like(pictures[:, :1])], dim=1) if channels == 4 else pictures
+
+
+def shrunk(pictures: Tensor, resolution: int) -> Tensor:
+    """Pictures [n, c, h, h] at the resolution of the networks, by averaging whole squares of pixels where they fit."""
+    factor, rest = divmod(pictures.shape[-1], resolution)
+    if rest:
+        return fitted(pictures, resolution)
+    return pictures if factor <= 1 else nn.functional.avg_pool2d(pictures, factor)
+
+
+def place_in_order(bench: Bench, number: int) -> int:
+    """The place in the dataset of the `number`-th picture shown; each epoch has a random order of its own."""
+    epoch, position = divmod(number, bench.count)
+    if epoch not in bench.orders:
+        for old in [known for known in bench.orders if known < epoch - 1]:
+            del bench.orders[old]
+        random = seeds.stream(bench.config.seed, epoch, "order")
+        bench.orders[epoch] = torch.randperm(bench.count, generator=random).tolist()
+    return bench.orders[epoch][position]
+
+
+def varied(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> Tensor:
+    """Pictures as the critic sees them: augmented, and at the start of a run under noise."""
+    random = bench.stream(state, f"augment {purpose}")
+    if bench.config.augment == "diffaugment":
+        pictures = augment.diffaugment(pictures, random)
+    elif bench.config.augment == "ada" and state.augment_p > 0:
+        with bench.exact():
+            pictures = augment.ada(pictures.float(), state.augment_p, random)
+    return under_noise(bench, state, pictures, purpose)
+
+
+def under_noise(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> Tensor:
+    """Instance noise (Sønderby et al. 2016): what is real and what is made overlap, so that D has a slope everywhere.
+
+    It fades linearly over the first `instance_noise_kimg` thousand pictures, which only the state decides."""
+    fade = 1 - state.kimg / bench.config.instance_noise_kimg
+    if not bench.config.instance_noise or fade <= 0:
+        return pictures
+    local = local_stream(bench, bench.stream(state, f"instance noise {purpose}"))
+    noise = torch.randn(pictures.shape, generator=local, device=bench.device)
+    return pictures + noise * (bench.config.instance_noise * fade)

@@ -1,0 +1,94 @@
+"""The dataset doctor: it shows what it found, a click mends and another undoes, single pictures can be left out and cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+SLOW_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve views; a copy, a blank one and three with a frame."""
+    folder = tmp_path_factory.mktemp("doctor") / "views"
+    folder.mkdir()
+    for seed in range(12):
+        low = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        view = Image.fromarray(low).resize((90, 70), Image.Resampling.BICUBIC)
+        if seed >= 9:
+            framed = Image.new("RGB", (110, 90), "black")
+            framed.paste(view, (10, 10))
+            view = framed
+        view.save(folder / f"{seed:02}.png")
+    (folder / "copy.png").write_bytes((folder / "00.png").read_bytes())
+    Image.new("RGB", (80, 80), "grey").save(folder / "blank.png")
+    return folder
+
+
+@pytest.fixture
+def card(page, studio_server, views: Path):
+    expect.set_options(timeout=SLOW_MS)
+    page.set_default_timeout(SLOW_MS)
+    page.locator("#train-room-button").click()
+    page.locator("#choose-folder").set_input_files(views)
+    expect(page.locator("#doctor-words")).to_contain_text("3 things could be mended")
+    expect(page.locator("#train-plan")).to_contain_text("13 pictures")
+    return page.locator("#doctor")
+
+
+def test_findings_are_shown_mended_and_undone(page, card) -> None:
+    blank, frames = card.locator('[data-topic="blank"]'), card.locator('[data-topic="borders"]')
+    expect(blank.locator("img")).to_have_js_property("complete", True)
+    assert blank.locator("img").evaluate("image => image.naturalWidth") > 0
+    expect(card.locator('[data-topic="copies"] .mend')).to_have_attribute("aria-pressed", "true")
+
+    blank.locator(".mend").focus()
+    page.keyboard.press("Enter")
+    expect(blank.locator(".mend")).to_have_text("Take it back")
+    expect(card.locator("#doctor-summary")).to_have_text("1 picture left out")
+    expect(page.locator("#train-plan")).to_contain_text("12 pictures")
+    blank.locator(".mend").click()
+    expect(card.locator("#doctor-summary")).to_have_text("")
+    expect(page.locator("#train-plan")).to_contain_text("13 pictures")
+
+    frames.locator(".mend").click()
+    expect(frames.locator(".mend")).to_have_text("Undo")
+    page.locator("#prepare-step").get_by_text("More").click()
+    expect(page.locator("#prepare-trim_borders input")).to_be_checked()
+    page.locator("#prepare-trim_borders input").uncheck()
+    expect(frames.locator(".mend")).to_have_text("Trim them")
+
+
+def test_single_pictures_are_left_out_and_cut_by_keyboard_on_a_phone(page, card) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    frames = card.locator('[data-topic="borders"]')
+    frames.get_by_role("button", name="Look at all 3").click()
+    frames.get_by_role("button", name="09.png: used, leave it out").click()
+    expect(card.locator("#doctor-summary")).to_have_text("1 picture left out")
+    frames.get_by_role("button", name="09.png: left out, take it back").click()
+    expect(card.locator("#doctor-summary")).to_have_text("")
+
+    card.get_by_text("Choose and cut single pictures").click()
+    card.locator("#all-pictures").get_by_role("button", name="03.png: choose the square by hand").click()
+    square = page.locator("#crop-dialog .crop-square")
+    expect(square).to_be_focused()
+    for key in ("-", "-", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+    page.get_by_role("button", name="Use this square").click()
+    expect(card.locator("#doctor-summary")).to_have_text("1 square drawn by hand")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_set_without_problems_has_nothing_to_mend(page, studio_server, tmp_path: Path) -> None:
+    for seed in range(8):
+        low = np.random.default_rng(50 + seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(low).resize((70, 70), Image.Resampling.BICUBIC).save(tmp_path / f"{seed}.png")
+    page.locator("#train-room-button").click()
+    page.locator("#choose-folder").set_input_files(tmp_path)
+    expect(page.locator("#doctor-words")).to_have_text("Nothing to mend.")

@@ -1,0 +1,54 @@
+"""A model that was trained from another one has its directions and its points, in a real browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from studio.weights.card import Ancestor
+from studio.weights.store import load_generator, save_model
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+
+@pytest.fixture
+def child(studio_server) -> Path:
+    """On the shelf of the running studio: a copy of the tiny model, a little further."""
+    models = studio_server.home / "models"
+    generator, card = load_generator(models / "tiny-style")
+    next(generator.parameters()).data.add_(0.01)
+    lineage = (Ancestor(id="tiny-style", title=card.title, sha256=card.sha256),)
+    save_model(
+        models / "tiny-child", generator, dataclasses.replace(card, id="tiny-child", title="Child", lineage=lineage)
+    )
+    return models / "tiny-child"
+
+
+def open_model(page, model: str) -> None:
+    page.locator(f"#model-{model} .button.primary").click()
+    expect(page.locator("#canvas-waiting")).to_be_hidden()
+    expect(page.locator("#direction-0")).to_be_visible()
+
+
+def test_directions_and_points_come_along(page, child) -> None:
+    page.reload()
+    open_model(page, "tiny-style")
+    expect(page.locator("#bring-points")).to_have_count(0)
+    page.locator("#direction-0").fill("2")
+    page.locator("#direction-0").dispatch_event("change")
+    page.locator("#do-add").click()
+    page.locator("#model-picker").select_option("tiny-child")
+    group = page.locator("#direction-group")
+    expect(group.locator("option", has_text="From Tiny style")).to_have_count(1)
+    group.select_option("From Tiny style")
+    expect(page.locator(".direction .mark.kept").first).to_have_text("kept")
+    expect(page.locator(".direction img").first).to_have_attribute("src", re.compile("^(data:image/png|blob:)"))
+    page.locator("#bring-points").click()
+    expect(page.locator("#strip .key")).to_have_count(1)
+    page.locator("#strip .key .shot").click()
+    edits = "window.latentStudioPlayer.point().edits"
+    page.wait_for_function(f"() => {edits}.some((edit) => edit.direction.startsWith('sefa-1@') && edit.amount === 2)")
+    page.locator("#do-undo").click()
