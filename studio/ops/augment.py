@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from studio.ops.diffaugment import diffaugment
+from studio.ops.seeds import WHOLE, Share
 from studio.ops.warp import permute, warp
 
 __all__ = ["BGC", "ada", "ada_step", "diffaugment"]
@@ -28,7 +29,14 @@ _UNIFORMS_PER_PICTURE = 32
 _GREY_AXIS = (3**-0.5, 3**-0.5, 3**-0.5, 0.0)
 
 
-def ada(images: Tensor, p: float | Tensor, generator: torch.Generator, *, operations: Collection[str] = BGC) -> Tensor:
+def ada(
+    images: Tensor,
+    p: float | Tensor,
+    generator: torch.Generator,
+    *,
+    operations: Collection[str] = BGC,
+    share: Share = WHOLE,
+) -> Tensor:
     """Augment each picture on its own, every operation with probability `p`.
 
     Args:
@@ -37,6 +45,7 @@ def ada(images: Tensor, p: float | Tensor, generator: torch.Generator, *, operat
         generator: CPU stream. Picture i depends on it and on i, whatever else is in the batch and whichever
             operations are left out.
         operations: names out of `BGC`.
+        share: which rows of the whole batch `images` are.
 
     Returns:
         float32 [n, c, h, w], not clamped.
@@ -49,7 +58,8 @@ def ada(images: Tensor, p: float | Tensor, generator: torch.Generator, *, operat
     chance = float(p)
     if chance <= 0 or not len(images):
         return images
-    dice = _Dice(len(images), generator, dict.fromkeys(operations, chance))
+    table = share.draw(torch.rand, (len(images), _UNIFORMS_PER_PICTURE), generator, dtype=torch.float64)
+    dice = _Dice(table, dict.fromkeys(operations, chance))
     lattice, warping = _geometry(dice, images.shape[-2], images.shape[-1])
     colour = _colour(dice)
     with torch.autocast(images.device.type, enabled=False):
@@ -70,8 +80,7 @@ def ada_step(p: float, sign_mean: float, *, target: float, images: int, speed_ki
 class _Dice:
     """A row of uniform numbers for each picture, used up column by column, so that no draw depends on another."""
 
-    def __init__(self, count: int, generator: torch.Generator, chances: dict[str, float]) -> None:
-        table = torch.rand(count, _UNIFORMS_PER_PICTURE, generator=generator, dtype=torch.float64)
+    def __init__(self, table: Tensor, chances: dict[str, float]) -> None:
         self._columns = iter(table.unbind(dim=1))
         self._chances = chances
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Mapping
 import torch
 from torch import Tensor
 
+from studio.ops.seeds import WHOLE, Share
+
 _UNIFORMS_PER_PICTURE = 8
 _FARTHEST_SHIFT = 1 / 8
 _HOLE = 1 / 2
@@ -17,13 +19,16 @@ _HOLE = 1 / 2
 POLICIES = ("color", "translation", "cutout")
 
 
-def diffaugment(images: Tensor, generator: torch.Generator, policy: Collection[str] = POLICIES) -> Tensor:
+def diffaugment(
+    images: Tensor, generator: torch.Generator, policy: Collection[str] = POLICIES, *, share: Share = WHOLE
+) -> Tensor:
     """Change every picture a little: colour, place, and a missing square.
 
     Args:
         images: [n, c, h, w] in about [-1, 1]; 1, 3 or 4 channels (the fourth moves but keeps its values).
         generator: CPU stream. Picture i depends on it and on i, whatever else is in the batch.
         policy: names out of `POLICIES`.
+        share: which rows of the whole batch `images` are.
 
     Returns:
         float32 [n, c, h, w], not clamped; what has no source is 0.
@@ -33,7 +38,7 @@ def diffaugment(images: Tensor, generator: torch.Generator, policy: Collection[s
     """
     if unknown := set(policy) - set(POLICIES):
         raise ValueError(f"no such policy: {sorted(unknown)}")
-    dice = torch.rand(len(images), _UNIFORMS_PER_PICTURE, generator=generator, dtype=torch.float64)
+    dice = share.draw(torch.rand, (len(images), _UNIFORMS_PER_PICTURE), generator, dtype=torch.float64)
     changes = [_CHANGES[name] for name in sorted(policy, key=POLICIES.index)]
     with torch.autocast(images.device.type, enabled=False):
         result = images.float()

@@ -38,6 +38,7 @@ class Objective:
         discriminator: logits of real and of generated pictures, each [n, k] -> loss [n, k].
         generator: logits of generated pictures [n, k], and those of real ones if `wants_real` -> loss [n, k].
         wants_real: G's loss also depends on the logits of real pictures.
+        mixes: the loss of a picture also depends on the logits of all others.
         wants_bound: it is only sound for a critic that is kept Lipschitz (a gradient penalty, clipped weights, spectral
             norm).
         logistic: D's logit is the log-odds of "real", so its target can be softened (one-sided label smoothing).
@@ -51,6 +52,7 @@ class Objective:
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor | None], Tensor]
     wants_real: bool = False
+    mixes: bool = False
     wants_bound: bool = False
     logistic: bool = False
     middle: float | None = 0.0
@@ -286,6 +288,7 @@ OBJECTIVES: Mapping[str, Objective] = {
             discriminator=_average_discriminator,
             generator=_turned(_average_discriminator),
             wants_real=True,
+            mixes=True,
             middle=None,
         ),
         Objective(
@@ -296,6 +299,7 @@ OBJECTIVES: Mapping[str, Objective] = {
             discriminator=_average_hinge_discriminator,
             generator=_turned(_average_hinge_discriminator),
             wants_real=True,
+            mixes=True,
             middle=None,
         ),
     )

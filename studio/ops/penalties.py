@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from studio.ops.seeds import WHOLE, Share
+
 Critic = Callable[[Tensor, Tensor | None], Tensor]
 """images [n, c, h, w], label [n, classes] or None -> logits [n, 1]."""
 
@@ -49,6 +51,7 @@ def gradient_penalty(
     *,
     weight: float = 10.0,
     generator: torch.Generator,
+    share: Share = WHOLE,
 ) -> Tensor:
     """weight * (||grad_x D(x)|| - 1)^2 between real and generated pictures (Gulrajani et al. 2017, equation 3).
 
@@ -58,13 +61,14 @@ def gradient_penalty(
         label: [n, classes] or None.
         weight: the paper's lambda.
         generator: CPU stream for the place between each pair, uniform in [0, 1).
+        share: which rows of the whole batch these are.
 
     Returns:
         [n].
     """
     shape = (len(real),) + (1,) * (real.dim() - 1)
-    share = torch.rand(shape, generator=generator).to(real.device)
-    between = torch.lerp(real.detach().float(), fake.detach().float(), share).requires_grad_()
+    place = share.draw(torch.rand, shape, generator).to(real.device)
+    between = torch.lerp(real.detach().float(), fake.detach().float(), place).requires_grad_()
     length = _length(_slope(discriminator(between, label), between))
     return weight * (length - 1).square()
 
@@ -77,6 +81,8 @@ def path_length(
     decay: float = 0.01,
     weight: float = 2.0,
     generator: torch.Generator,
+    share: Share = WHOLE,
+    overall: Callable[[Tensor], Tensor] = lambda mean: mean,
 ) -> tuple[Tensor, Tensor]:
     """weight * (||J_w^T y|| - a)^2: equal steps in w make equal steps in the picture (Karras et al. 2020, equation 4).
 
@@ -87,15 +93,17 @@ def path_length(
         decay: the share of this batch in the new mean.
         weight: StyleGAN2's gamma_pl.
         generator: CPU stream for the picture of noise y.
+        share: which rows of the whole batch these are.
+        overall: the mean over all shares, of the mean of ours.
 
     Returns:
         the penalty [n], and the new mean (detached), which the caller keeps for the next time.
     """
     height, width = images.shape[-2:]
-    noise = torch.randn(images.shape, generator=generator).to(images.device) / (height * width) ** 0.5
+    noise = share.draw(torch.randn, images.shape, generator).to(images.device) / (height * width) ** 0.5
     slope = _slope(images.float() * noise, styles)
     length = slope.square().sum(dim=2).mean(dim=1).clamp_min(_TINY).sqrt()
-    new_mean = torch.lerp(mean.float().to(length.device), length.mean(), decay)
+    new_mean = torch.lerp(mean.float().to(length.device), overall(length.mean()), decay)
     return weight * (length - new_mean).square(), new_mean.detach()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,29 @@ from torch import Tensor
 from studio.errors import BadInput
 
 _LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows of a batch that are ours where `size` processes share it: every `size`-th, from number `rank` on.
+
+    All processes draw the numbers of the whole batch and keep their rows, so that how many there are changes nothing.
+    Every `size`-th row keeps the groups of a minibatch deviation whole.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    def of(self, values: Tensor) -> Tensor:
+        """Our rows of a whole batch [n, …]."""
+        return values[self.rank :: self.size] if self.size > 1 else values
+
+    def draw(self, kind: Callable[..., Tensor], shape: Sequence[int], generator: torch.Generator, **how: Any) -> Tensor:
+        """Random numbers of `kind` (torch.rand, torch.randn) in our `shape` [n, …]."""
+        return self.of(kind(shape[0] * self.size, *shape[1:], generator=generator, **how))
+
+
+WHOLE = Share()
 
 
 def latents(seeds: Sequence[int], z_dim: int) -> Tensor:

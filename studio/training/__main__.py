@@ -14,18 +14,30 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from studio.training import lock
 from studio.training.events import EventLog, Failed, Finished, RunEvent
 from studio.training.folder import RunFolder
+from studio.training.process import processes
+
+if TYPE_CHECKING:
+    from studio.training.distributed import World
 
 EXIT_LOCKED = 3
 EXIT_FAILED = 4
 START_SILENCE_SECONDS = 120.0
 SILENCE_SECONDS = 60.0
 SLOW_FACTOR = 20.0
+
+Tell = Callable[[RunEvent], None]
+
+
+def silent(event: RunEvent) -> None:
+    """Say nothing: the log is enough."""
 
 
 class Worker:
@@ -59,16 +71,18 @@ class Worker:
             self._last_beat = now
             self.folder.beat(max(SILENCE_SECONDS, SLOW_FACTOR * self._longest))
 
-    def work(self) -> int:
-        """Train, writing every event down. Returns the exit code."""
+    def work(self, world: World | None = None, tell: Tell = silent) -> int:
+        """Train, leading the others of `world`; write every event down, and `tell` it. Returns the exit code."""
+        from studio.training.distributed import ALONE
         from studio.training.loop import train
 
         last: RunEvent | None = None
         with EventLog(self.folder.events) as log:
-            for last in train(self.folder, wish=self.wish, beat=self.beat):
+            for last in train(self.folder, wish=self.wish, beat=self.beat, world=world or ALONE):
                 if not self.folder.root.is_dir():
                     return 0
                 log.append(last)
+                tell(last)
                 self.beat()
         if isinstance(last, (Finished, Failed)):
             self.folder.write_wish("")
@@ -95,18 +109,50 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--nice", type=int, default=10, help="how much to give way to other programs [10]")
     chosen = parser.parse_args(arguments)
     folder = RunFolder(chosen.folder.resolve())
-    if not folder.config.is_file():
+    if not folder.config.is_file() and processes() == 1:
         parser.error(f"there is no run in {chosen.folder}")
+    return train_together(folder, chosen.nice) if processes() > 1 else train_alone(folder, chosen.nice)
+
+
+def train_alone(folder: RunFolder, niceness: int) -> int:
+    """Train as the run's only process. Returns the exit code."""
+    with contextlib.ExitStack() as stack:
+        worker = prepared(folder, niceness, stack)
+        return EXIT_LOCKED if worker is None else worker.work()
+
+
+def train_together(folder: RunFolder, niceness: int = 0, tell: Tell = silent) -> int:
+    """Train as one of the processes that torchrun started. Only the first looks at the folder. Returns the exit code.
+
+    Raises:
+        NotFound: there is no run in the folder. Lost: the other processes cannot be reached.
+    """
+    from studio.training import crew, distributed
+
+    world = distributed.from_environment()
+    with distributed.joined(world) as world, contextlib.ExitStack() as stack:
+        if world.rank:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            return crew.follow(world)
+        stack.callback(crew.dismiss, world)
+        folder.read_config()
+        worker = prepared(folder, niceness, stack)
+        return EXIT_LOCKED if worker is None else worker.work(world, tell)
+
+
+def prepared(folder: RunFolder, niceness: int, stack: contextlib.ExitStack) -> Worker | None:
+    """A worker that holds the run's lock until the end of `stack`, and answers to signals; None if another holds it."""
     held = lock.take(folder.lock)
     if held is None:
         print("Another process trains this run.", file=sys.stderr)
-        return EXIT_LOCKED
-    with held:
-        worker = Worker(folder)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, worker.interrupt)
-        give_way(max(0, chosen.nice))
-        return worker.work()
+        return None
+    stack.enter_context(held)
+    worker = Worker(folder)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, worker.interrupt)
+    give_way(max(0, niceness))
+    return worker
 
 
 if __name__ == "__main__":

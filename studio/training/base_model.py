@@ -13,8 +13,8 @@ from studio.training.config import TrainConfig
 from studio.weights.card import DISCRIMINATOR_FILE, ModelCard
 
 _SMALLEST_CUT_PX = 8
-_WARMUP_SHARE = {"kept": 0.0, "partly": 0.03, "new": 0.1}
-_MOST_WARMUP_KIMG = 5.0
+_WARMUP_SHARE = {"kept": 0.0, "partly": 0.01, "new": 0.03}
+_MOST_WARMUP_KIMG = 0.5
 _CAUTION = 0.5
 
 

@@ -15,6 +15,7 @@ from studio.errors import StudioError
 from studio.ops import seeds
 from studio.ops.objectives import OBJECTIVES, Objective
 from studio.training.config import TrainConfig
+from studio.training.distributed import ALONE, World
 from studio.training.state import TrainState
 
 Metrics = dict[str, Tensor]
@@ -121,6 +122,7 @@ class Bench:
         batch: reads pictures of the dataset, of which there are `count`.
         classless: the pictures have no classes; a network that has them sees each picture under all of them by turns.
         beat: called whenever some work is done, a few times a step.
+        world: the processes that share the batch; random numbers are drawn for all of it, see `World.share`.
         orders: the order of the current epoch, by its number.
         watch: over losses and slopes; settle it before weights are saved.
         feed: the real pictures.
@@ -133,6 +135,7 @@ class Bench:
     count: int
     beat: Callable[[], None] = lambda: None
     classless: bool = False
+    world: World = ALONE
     orders: dict[int, list[int]] = field(default_factory=dict)
     watch: Watch = field(init=False)
     feed: Feed = field(init=False)

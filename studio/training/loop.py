@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from studio import paths
 from studio.errors import NoSpace, StudioError
 from studio.training import events, publish, readme, rescue, turns
+from studio.training.crew import leading
+from studio.training.distributed import ALONE, World
 from studio.training.folder import RunFolder
 from studio.training.health import Alarm, NotNumbers, Verdict, Vitals
 from studio.training.opening import open_sitting, out_of_memory
@@ -32,6 +34,7 @@ def train(
     wish: Wish = lambda: "train",
     clock: Callable[[], float] = time.monotonic,
     beat: Callable[[], None] = lambda: None,
+    world: World = ALONE,
 ) -> Iterator[events.RunEvent]:
     """Train the run in `folder` and tell what happens.
 
@@ -40,13 +43,14 @@ def train(
             next start) or "gone" (just end).
         clock: seconds, for the budget of time.
         beat: called whenever some work is done, a few times a step.
+        world: the processes that train it together, of which this one leads.
 
     Yields:
         Started first; Paused, Finished or Failed last.
     """
     try:
         wanted = folder.read_config().batch
-        sitting, restored = open_sitting(folder, clock, beat)
+        sitting, restored = open_sitting(folder, clock, beat, world)
     except StudioError as error:
         yield events.Failed(message=error.message, hint=error.hint)
         return
@@ -89,7 +93,8 @@ def _step(sitting: Sitting) -> Iterator[events.RunEvent]:
     """One step and what follows it; its time counts, whatever comes of it."""
     begun = sitting.clock()
     try:
-        sitting.tally.add(train_step(sitting.bench, sitting.state))
+        with leading(sitting):
+            sitting.tally.add(train_step(sitting.bench, sitting.state))
         yield from turns.take_turns(sitting)
     except NotFinite as error:
         yield from rescue.roll_back(sitting, broken(error))

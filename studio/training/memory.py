@@ -23,6 +23,8 @@ _SLOPES_AND_SCRATCH = 1.3
 _ALWAYS_BYTES = 150_000_000
 """What libraries take for themselves at the first step."""
 _SPARE_SHARE = 0.1
+_TRIED = (2, 4)
+"""Batches that are measured; some penalties take half a batch, so 1 and 2 would be the same to them."""
 _KNOWN_LIMITS = (
     ("memory.max", "memory.current", "inactive_file"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -53,7 +55,7 @@ def estimate_bytes(config: TrainConfig) -> int:
 
 
 def measure(config: TrainConfig) -> Need:
-    """Make one whole step with one picture and one with two, and count what is kept for the way back.
+    """Make one whole step with two pictures and one with four, and count what is kept for the way back.
 
     The peak of the bytes that autograd holds at once (a hook sees each tensor come and go) is linear in the batch; the
     weights, their average, slopes and the optimizers' memory are counted from a fresh state. The state of the run and
@@ -62,7 +64,7 @@ def measure(config: TrainConfig) -> Need:
     device = pick_device(config)
     peaks = []
     with torch.random.fork_rng(devices=[]):
-        for batch in (1, 2):
+        for batch in _TRIED:
             state = new_state(replace(config, base_model="", batch=batch), device)
             held = Held({value.untyped_storage().data_ptr() for value in tensors_of(state).values()})
             with torch.autograd.graph.saved_tensors_hooks(held.pack, held.unpack):
@@ -72,9 +74,9 @@ def measure(config: TrainConfig) -> Need:
     fixed = sum(_bytes(value) for value in tensors_of(state).values()) + sum(map(_bytes, weights))
     del state
     gc.collect()
-    picture = max(peaks[1] - peaks[0], 1)
+    picture = max((peaks[1] - peaks[0]) // (_TRIED[1] - _TRIED[0]), 1)
     return Need(
-        fixed_bytes=fixed + max(0, peaks[0] - picture) + _ALWAYS_BYTES,
+        fixed_bytes=fixed + max(0, peaks[0] - _TRIED[0] * picture) + _ALWAYS_BYTES,
         picture_bytes=int(picture * _SLOPES_AND_SCRATCH),
     )
 

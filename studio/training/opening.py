@@ -17,6 +17,7 @@ from studio.families.base import settings_from
 from studio.training import checkpoint, memory, publish
 from studio.training.bench import Bench
 from studio.training.config import TrainConfig
+from studio.training.distributed import ALONE, World
 from studio.training.folder import RunFolder
 from studio.training.pace import Pace
 from studio.training.scoring import Scoring
@@ -27,7 +28,7 @@ FIRST_SNAPSHOT_SECONDS = 15.0
 
 
 def open_sitting(
-    folder: RunFolder, clock: Callable[[], float], beat: Callable[[], None]
+    folder: RunFolder, clock: Callable[[], float], beat: Callable[[], None], world: World = ALONE
 ) -> tuple[Sitting, checkpoint.Restored]:
     """All that training needs, and what was found on the disk.
 
@@ -37,21 +38,24 @@ def open_sitting(
     """
     config = folder.read_config()
     folder.prepare()
+    require_shares(config.batch, world)
     device = pick_device(config)
-    torch.set_num_threads(config.threads or usual_threads(os.cpu_count() or 1))
+    torch.set_num_threads(process_threads(config, world))
     dataset = open_dataset(Path(config.dataset))
     check_dataset(config, dataset)
     beat()
     need, free = _measure(config), memory.free_bytes(device)
+    if device.type == "cpu":
+        free /= world.local_size
     beat()
     state = fresh(folder, config, dataset.info, device)
     restored = checkpoint.restore(folder.checkpoints, state, config)
-    state.batch = need.largest_batch(state.batch, free)
+    state.batch = need.largest_batch(max(1, state.batch // world.size), free) * world.size
     sitting = Sitting(
-        folder=folder, config=config, dataset=dataset, bench=make_bench(config, device, dataset, beat), state=state,
+        folder=folder, config=config, dataset=dataset, bench=make_bench(config, device, dataset, beat, world), state=state,
         due=due_after(config, state), pace=Pace(state.images, state.seconds), clock=clock,
         scoring=Scoring(folder, config, dataset),
-        need_bytes=need.bytes(state.batch), free_bytes=int(min(free, 2**62)),
+        need_bytes=need.bytes(state.batch // world.size), free_bytes=int(min(free, 2**62)),
     )  # fmt: skip
     if restored.file:
         sitting.saved_step = state.step
@@ -75,7 +79,9 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
-def make_bench(config: TrainConfig, device: torch.device, dataset: Dataset, beat: Callable[[], None]) -> Bench:
+def make_bench(
+    config: TrainConfig, device: torch.device, dataset: Dataset, beat: Callable[[], None], world: World = ALONE
+) -> Bench:
     """What the steps work with."""
     return Bench(
         config=config,
@@ -85,6 +91,7 @@ def make_bench(config: TrainConfig, device: torch.device, dataset: Dataset, beat
         count=len(dataset),
         beat=beat,
         classless=not dataset.info.labels,
+        world=world,
     )
 
 
@@ -120,6 +127,22 @@ def snapshot_seconds(config: TrainConfig) -> list[float]:
 def usual_threads(cores: int) -> int:
     """All of two cores; of more, one stays free for the studio."""
     return max(cores - 1, min(cores, 2))
+
+
+def process_threads(config: TrainConfig, world: World = ALONE) -> int:
+    """Those of the settings, else this process' part of the machine's."""
+    return config.threads or max(1, usual_threads(os.cpu_count() or 1) // world.local_size)
+
+
+def require_shares(batch: int, world: World) -> None:
+    """Raise BadInput unless every process gets as many pictures as the others."""
+    if batch % world.size:
+        below = batch // world.size * world.size
+        wanted = [str(size) for size in (below, below + world.size) if size]
+        raise BadInput(
+            f"{batch} pictures at once cannot be shared evenly among {world.size} processes.",
+            f"Set the batch to {' or '.join(wanted)}, or start another number of processes.",
+        )
 
 
 def fresh(folder: RunFolder, config: TrainConfig, info: DatasetInfo, device: torch.device) -> TrainState:

@@ -23,7 +23,9 @@ def make_pictures(
     """G's pictures [count, c, h, w] of random latents, with their styles and labels; `label` None draws labels."""
     generator = cast(Generator, state.generator)
     random = bench.stream(state, purpose)
-    z = bench.here(torch.randn(2, count, generator.z_dim, generator=random))
+    share = bench.world.share
+    drawn = torch.randn(2, count * share.size, generator.z_dim, generator=random)
+    z = [bench.here(share.of(latents)) for latents in drawn]
     label = random_labels(bench, generator.classes, count, random) if label is None else label
     styles = generator.map(z[0], label)
     if purpose == "generator" and hasattr(generator, "track_w_average"):
@@ -47,7 +49,8 @@ def random_noise(bench: Bench, sizes: tuple[int, ...], count: int, random: torch
     if not sizes:
         return None
     local = local_stream(bench, random)
-    return tuple(torch.randn(count, 1, size, size, generator=local, device=bench.device) for size in sizes)
+    share, device = bench.world.share, bench.device
+    return tuple(share.draw(torch.randn, (count, 1, size, size), local, device=device) for size in sizes)
 
 
 def local_stream(bench: Bench, random: torch.Generator) -> torch.Generator:
@@ -60,9 +63,15 @@ def random_labels(bench: Bench, classes: int, count: int, random: torch.Generato
     if not classes:
         return None
     if bench.classless:
-        return bench.here(_one_hot(torch.randint(classes, [count], generator=random), classes))
-    places = torch.randint(bench.count, [count], generator=random).tolist()
+        return bench.here(_one_hot(random_numbers(bench, classes, count, random), classes))
+    places = random_numbers(bench, bench.count, count, random).tolist()
     return bench.here(_one_hot(bench.batch(places)[1], classes))
+
+
+def random_numbers(bench: Bench, choices: int, count: int, random: torch.Generator) -> Tensor:
+    """Whole numbers [count] in 0 … choices - 1."""
+    share = bench.world.share
+    return share.of(torch.randint(choices, [count * share.size], generator=random))
 
 
 def _one_hot(numbers: Tensor, classes: int) -> Tensor:
@@ -71,15 +80,15 @@ def _one_hot(numbers: Tensor, classes: int) -> Tensor:
 
 def real_pictures(bench: Bench, state: TrainState, turn: int) -> tuple[Tensor, Tensor | None]:
     """The next pictures [n, c, h, w] of the dataset in [-1, 1], and their labels."""
-    first, after = state.images, state.images + state.batch
+    share, first, after = bench.world.share, state.images, state.images + state.batch
     pixels, numbers = bench.feed.take(
-        [place_in_order(bench, number) for number in range(first, after)],
-        [place_in_order(bench, number) for number in range(after, after + state.batch)],
+        [place_in_order(bench, number) for number in range(first + share.rank, after, share.size)],
+        [place_in_order(bench, number) for number in range(after + share.rank, after + state.batch, share.size)],
     )
     generator = cast(Generator, state.generator)
     pictures = shrunk(recoloured(from_uint8(bench.here(pixels)), generator.channels), generator.resolution)
     if bench.config.mirror:
-        turned = torch.rand(len(pictures), generator=bench.stream(state, f"mirror {turn}")) < 0.5
+        turned = share.draw(torch.rand, (len(pictures),), bench.stream(state, f"mirror {turn}")) < 0.5
         pictures = torch.where(bench.here(turned)[:, None, None, None], pictures.flip(3), pictures)
     if generator.classes and bench.classless:
         return pictures, random_labels(bench, generator.classes, len(pictures), bench.stream(state, f"labels {turn}"))
@@ -119,10 +128,10 @@ def varied(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> T
     """Pictures as the critic sees them: augmented, and at the start of a run under noise."""
     random = bench.stream(state, f"augment {purpose}")
     if bench.config.augment == "diffaugment":
-        pictures = augment.diffaugment(pictures, random)
+        pictures = augment.diffaugment(pictures, random, share=bench.world.share)
     elif bench.config.augment == "ada" and state.augment_p > 0:
         with bench.exact():
-            pictures = augment.ada(pictures.float(), state.augment_p, random)
+            pictures = augment.ada(pictures.float(), state.augment_p, random, share=bench.world.share)
     return under_noise(bench, state, pictures, purpose)
 
 
@@ -134,5 +143,5 @@ def under_noise(bench: Bench, state: TrainState, pictures: Tensor, purpose: str)
     if not bench.config.instance_noise or fade <= 0:
         return pictures
     local = local_stream(bench, bench.stream(state, f"instance noise {purpose}"))
-    noise = torch.randn(pictures.shape, generator=local, device=bench.device)
+    noise = bench.world.share.draw(torch.randn, pictures.shape, local, device=bench.device)
     return pictures + noise * (bench.config.instance_noise * fade)

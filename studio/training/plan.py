@@ -79,7 +79,8 @@ def plan(
     settings = fitted.settings if fitted else _settings(family, minutes, info, speed)
     rate = speed.images_per_second(settings["resolution"], _width_of(settings))
     kimg = rate * minutes * 60 / 1000
-    given = _schedule(minutes, kimg, info, settings, base, device) | _manners(family)
+    given = _schedule(minutes, kimg, info, settings, base, device)
+    given |= _manners(family, given)
     given |= fitted.manners(kimg, given) if fitted else {}
     config = TrainConfig(
         title=info.title[:80], family=family, settings=settings, minutes=minutes,
@@ -121,6 +122,10 @@ def _settings(family: str, minutes: float, info: DatasetInfo, speed: Speed) -> d
     pictures = {"resolution": resolution, "channels": info.channels, "classes": len(info.labels)}
     if family == "mlp":
         return pictures | {"resolution": min(resolution, _LARGEST_OF_MLP)}
+    if family == "fastgan":
+        return pictures | {"z_dim": 128, "width": max(16, width), "critic_width": max(16, width)}
+    if family == "r3gan":
+        return pictures | _r3gan_shape(resolution, width)
     if family == "dcgan":
         return pictures | {"width": min(64, 2 * width)}
     widest = _widest(width)
@@ -131,6 +136,14 @@ def _settings(family: str, minutes: float, info: DatasetInfo, speed: Speed) -> d
         "channel_base": width * resolution,
         "channel_max": widest,
     }
+
+
+def _r3gan_shape(resolution: int, width: int) -> dict[str, Any]:
+    """Blocks without groups, which processors multiply quickest; their inner convolutions are no wider than the block."""
+    sizes = [4 * 2**place for place in range(int(math.log2(resolution)) - 1)]
+    widths = tuple(min(_widest(width), width * resolution // size) for size in sizes)
+    ones = (1,) * len(sizes)
+    return {"z_dim": 64, "widths": widths, "groups": ones, "blocks": ones, "expansion": 1}
 
 
 def _size(minutes: float, info: DatasetInfo, speed: Speed) -> tuple[int, int]:
@@ -168,6 +181,7 @@ def _schedule(
     batch = _batch(resolution, device)
     return {
         "batch": batch,
+        "share_pictures": True,
         "r1_gamma": _rounded(0.0002 * resolution**2 / batch),
         "path_length_weight": 0.0 if minutes < SHORT_MINUTES else 2.0,
         "style_mixing": 0.5 if minutes < SHORT_MINUTES else 0.9,
@@ -182,20 +196,32 @@ def _schedule(
     }
 
 
-def _manners(family: str) -> dict[str, Any]:
-    """What other families than StyleGAN2 need: DCGAN's Adam, no path length, and no second slopes for their norms.
+_MANNERS: dict[str, dict[str, Any]] = {
+    "stylegan2": {},
+    "stylegan3": {"path_length_weight": 0.0, "style_mixing": 0.0},  # as its authors train it
+    "fastgan": {
+        "objective": "hinge", "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
+        "g_learning_rate": 0.001, "d_learning_rate": 0.0004, "beta1": 0.5, "beta2": 0.999, "batch": 8,
+    },
+    "r3gan": {
+        "objective": "relativistic", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_interval": 1,
+        "g_learning_rate": 0.0005, "d_learning_rate": 0.0005, "beta1": 0.0, "beta2": 0.99,
+    },
+    # plain weights against the equalised ones of StyleGAN2's critic
+    "lightweight": {"augment": "diffaugment", "path_length_weight": 0.0, "g_learning_rate": 0.0002},
+    "lucidrains": {"augment": "diffaugment", "path_length_weight": 0.0, "g_learning_rate": 0.0002},
+}  # fmt: skip
+_OLD_MANNERS: dict[str, Any] = {
+    "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
+    "g_learning_rate": 0.0002, "d_learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999, "freeze_d_layers": 0,
+}  # fmt: skip
 
-    StyleGAN3 is trained by its authors as StyleGAN2 is, less path length and style mixing."""
-    if family == "stylegan2":
-        return {}
-    if family == "stylegan3":
-        return {"path_length_weight": 0.0, "style_mixing": 0.0}
-    if family in ("lightweight", "lucidrains"):  # plain weights against the equalised ones of StyleGAN2's critic
-        return {"augment": "diffaugment", "path_length_weight": 0.0, "g_learning_rate": 0.0002}
-    return {
-        "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
-        "g_learning_rate": 0.0002, "d_learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999, "freeze_d_layers": 0,
-    }  # fmt: skip
+
+def _manners(family: str, schedule: dict[str, Any]) -> dict[str, Any]:
+    """What a family needs that differs from StyleGAN2's schedule; DCGAN and MLP take DCGAN's Adam, and their norms no
+    second slopes. R3GAN smooths both sides alike."""
+    manners = _MANNERS.get(family, _OLD_MANNERS)
+    return manners | {"r2_gamma": schedule["r1_gamma"]} if family == "r3gan" else manners
 
 
 def _batch(resolution: int, device: str) -> int:

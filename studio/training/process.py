@@ -30,6 +30,12 @@ def trainer_command(root: Path) -> Sequence[str]:
     return (sys.executable, "-m", "studio.training", str(root))
 
 
+def processes(environment: Mapping[str, str] = os.environ) -> int:
+    """How many processes torchrun started to train together, on all machines; 1: this one is alone."""
+    number = environment.get("WORLD_SIZE", "")
+    return max(1, int(number)) if number.isdigit() and "RANK" in environment else 1
+
+
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment less what looks like a password; the trainer needs none. It finds this very studio."""
     kept = {name: value for name, value in environment.items() if not any(word in name.upper() for word in _SECRETS)}

@@ -109,12 +109,9 @@ def _base_card(config: TrainConfig) -> ModelCard | None:
 
 def _descent(config: TrainConfig) -> tuple[Ancestor, ...]:
     """The models that this one comes from, the nearest first."""
-    base = _base_card(config)
-    return (
-        ()
-        if base is None
-        else (Ancestor(id=base.id, title=base.title, sha256=base.sha256), *base.lineage)[:MOST_ANCESTORS]
-    )
+    if (base := _base_card(config)) is None:
+        return ()
+    return (Ancestor(id=base.id, title=base.title, sha256=base.sha256), *base.lineage)[:MOST_ANCESTORS]
 
 
 def _told_lineage(config: TrainConfig) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -21,15 +23,18 @@ def require_able(config: TrainConfig, discriminator: nn.Module) -> None:
         )
 
 
-def feature_distance(real: tuple[Tensor, ...], made: tuple[Tensor, ...]) -> Tensor:
+def feature_distance(
+    real: tuple[Tensor, ...], made: tuple[Tensor, ...], overall: Callable[[Tensor], Tensor] = lambda mean: mean
+) -> Tensor:
     """Feature matching (Salimans et al. 2016, section 3.1): ||E f(x) - E f(G(z))||^2, a scalar.
 
     Args:
         real, made: for each of the critic's layers its features [n, …]; the square is averaged over a layer's features
             and over the layers, so that it means the same for large networks and small ones.
+        overall: the mean over all processes, of the mean of ours.
     """
     terms = [
-        (of_real.float().mean(dim=0) - of_made.float().mean(dim=0)).square().mean()
+        overall(of_real.float().mean(dim=0) - of_made.float().mean(dim=0)).square().mean()
         for of_real, of_made in zip(real, made, strict=True)
     ]
     return torch.stack(terms).mean()

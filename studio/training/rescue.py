@@ -49,8 +49,9 @@ def recover(sitting: Sitting) -> None:
 
 def shrink(sitting: Sitting) -> Iterator[events.RunEvent]:
     """Out of memory: back to the newest checkpoint with half the batch."""
-    batch = sitting.state.batch // 2
-    if batch < 1:
+    size = sitting.bench.world.size
+    batch = sitting.state.batch // 2 // size * size
+    if not batch:
         raise NoSpace("The memory is too small for this model.", "Choose smaller pictures, or close other programs.")
     reload(sitting)
     sitting.state.batch = batch

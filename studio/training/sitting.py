@@ -70,6 +70,7 @@ class Sitting:
         failed_step: the step at which the run last had to go back; 0: it never had to.
         diversity: of the newest sheet, and whether the sentinel has not seen it yet.
         copied: share of copies as of the newest scores, None once the sentinel has seen it.
+        shared: the state that the other processes of the run have a copy of, if any.
         need_bytes, free_bytes: the measured estimate of the memory, and what there was.
     """
 
@@ -90,6 +91,7 @@ class Sitting:
     diversity: float = 0.0
     diversity_is_new: bool = False
     copied: float | None = None
+    shared: Callable[[], TrainState | None] = lambda: None
     need_bytes: int = 0
     free_bytes: int = 0
 

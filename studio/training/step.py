@@ -6,7 +6,7 @@ happened before, so a resumed run needs no saved random state and goes on bit fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -26,6 +26,8 @@ from studio.training.state import TrainState
 __all__ = ["Batch", "Bench", "Metrics", "NotFinite", "place_in_order", "train_step"]
 
 PATH_BATCH_SHRINK = 2
+MOVING = ("w_avg", "magnitude_ema")
+"""Buffers of G that follow means over the pictures it makes; the mean of several processes' is that of all pictures."""
 
 Made = tuple[Tensor, Tensor | None]
 """Pictures [n, c, h, w] that G made, without slopes, and their labels [n, classes]."""
@@ -73,7 +75,7 @@ def train_step(bench: Bench, state: TrainState) -> Metrics:
         metrics |= discriminator_step(bench, state, sides)
         if config.smooths_lazily and state.step % config.r1_interval == 0 and turn == 0:
             metrics |= smoothing_step(bench, state, sides)
-        state.images += len(real)
+        state.images += state.batch
     if warming:  # a critic that catches up says nothing about ADA, and the forger stands still
         state.sign_sum, state.sign_count = torch.zeros_like(state.sign_sum), 0
     else:
@@ -95,39 +97,56 @@ def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor 
     objective, weight, metrics = bench.objective, bench.config.feature_matching, Metrics()
     with _learning(state.generator, state.discriminator), bench.quick():
         given = label if objective.wants_real else None
-        made, _, made_label = make_pictures(bench, state, "generator", state.batch, given)
+        made, _, made_label = make_pictures(bench, state, "generator", len(real), given)
         plain, made = made.detach(), varied(bench, state, made, "generator")
         with torch.no_grad():
             beside = varied(bench, state, real, "generator real") if objective.wants_real or weight else real
             real_logits = state.discriminator(beside, label) if objective.wants_real else None
-        loss = objective.generator(state.discriminator(made, made_label), real_logits).mean()
+        logits, real_logits = compared(bench, state.discriminator(made, made_label), real_logits)
+        loss = objective.generator(logits, real_logits).mean()
         metrics["loss_g"] = loss.detach()
         if weight:
             critic = cast(Featured, state.discriminator)
             with torch.no_grad():
                 wanted = critic.features(beside, label)
-            distance = feature_distance(wanted, critic.features(made, made_label))
+            distance = feature_distance(wanted, critic.features(made, made_label), bench.world.mean)
             metrics["feature_distance"], loss = distance.detach(), loss + weight * distance
-    metrics["g_norm"] = descend(bench, state.g_optimizer, loss, "forger")
+    figures = [*metrics.values(), *moving(state)]
+    metrics["g_norm"] = descend(bench, state.g_optimizer, loss, "forger", figures)
     return metrics, (plain, made_label)
+
+
+def moving(state: TrainState) -> list[Tensor]:
+    """The buffers `MOVING` of the generator."""
+    return [buffer for name, buffer in state.generator.named_buffers() if name.endswith(MOVING)]
+
+
+def compared(bench: Bench, *logits: Tensor | None) -> tuple[Tensor, ...]:
+    """Logits [n, k]; those of the whole batch where the objective holds each picture against all others."""
+    if bench.objective.mixes and bench.world.together:
+        logits = tuple(values if values is None else bench.world.gather_rows(values) for values in logits)
+    return cast(tuple[Tensor, ...], logits)
 
 
 def path_length_step(bench: Bench, state: TrainState) -> Metrics:
     """Equal steps in w should change pictures equally (Karras et al. 2020, section 3.2), on half a batch."""
-    config = bench.config
+    config, rows = bench.config, state.batch // bench.world.size
     with _learning(state.generator, state.discriminator), bench.exact():
-        pictures, styles, _ = make_pictures(bench, state, "path", max(1, state.batch // PATH_BATCH_SHRINK))
+        pictures, styles, _ = make_pictures(bench, state, "path", max(1, rows // PATH_BATCH_SHRINK))
         penalty, mean = penalties.path_length(
             pictures,
             styles,
             state.path_mean,
             weight=config.path_length_weight,
             generator=bench.stream(state, "path noise"),
+            share=bench.world.share,
+            overall=bench.world.mean,
         )
         loss = penalty.mean() * config.path_length_interval
-    descend(bench, state.g_optimizer, loss, "forger")
+    figure = penalty.detach().mean()
+    descend(bench, state.g_optimizer, loss, "forger", [figure, *moving(state)])
     state.path_mean = mean.detach()
-    return {"path_length": state.path_mean, "path_penalty": penalty.detach().mean()}
+    return {"path_length": state.path_mean, "path_penalty": figure}
 
 
 def discriminator_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics:
@@ -139,7 +158,7 @@ def discriminator_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics
     with _learning(state.discriminator, state.generator):
         with bench.quick():
             real_logits, fake_logits, terms = judge(bench, state, sides, real, made)
-            loss = objective.discriminator(real_logits, fake_logits).mean()
+            loss = objective.discriminator(*compared(bench, real_logits, fake_logits)).mean()
         metrics = {"loss_d": loss.detach(), "real_logit": _mean(real_logits), "fake_logit": _mean(fake_logits)}
         terms |= logit_terms(bench, state, real_logits, fake_logits, sides.turn)
         if config.gradient_penalty:
@@ -147,11 +166,13 @@ def discriminator_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics
         if not config.smooths_lazily:
             terms |= smoothing_terms(bench, state, sides)
         loss = torch.stack([loss, *terms.values()]).sum()
-        metrics["d_norm"] = descend(bench, state.d_optimizer, loss, "critic")
+        signs = objective.signs(real_logits.detach(), fake_logits.detach())
+        certain, shares = signs.sum(), bench.world.size
+        metrics |= {name: term.detach() for name, term in terms.items()}
+        metrics["d_norm"] = descend(bench, state.d_optimizer, loss, "critic", [certain, *metrics.values()])
     clip_weights(state.discriminator, config.weight_clip)
-    signs = objective.signs(real_logits.detach(), fake_logits.detach())
-    state.sign_sum, state.sign_count = state.sign_sum + signs.sum(), state.sign_count + signs.numel()
-    return metrics | {name: term.detach() for name, term in terms.items()}
+    state.sign_sum, state.sign_count = state.sign_sum + certain * shares, state.sign_count + signs.numel() * shares
+    return metrics
 
 
 def judge(
@@ -177,7 +198,8 @@ def logit_terms(bench: Bench, state: TrainState, real: Tensor, fake: Tensor, tur
     if config.label_smoothing:
         terms["label_smoothing"] = smoothed(real, config.label_smoothing).mean()
     if config.lecam:
-        state.logit_means = moved_means(state.logit_means, real, fake, state.step * config.d_steps + turn)
+        sides = bench.world.mean(torch.stack([_mean(real), _mean(fake)]))
+        state.logit_means = moved_means(state.logit_means, sides[0], sides[1], state.step * config.d_steps + turn)
         terms["lecam"] = config.lecam * lecam(real, fake, state.logit_means)
     return terms
 
@@ -188,6 +210,7 @@ def sloped(bench: Bench, state: TrainState, real: Tensor, made: Tensor, sides: S
         return penalties.gradient_penalty(
             state.discriminator, real.float(), made.float(), sides.label,
             weight=bench.config.gradient_penalty, generator=bench.stream(state, f"penalty {sides.turn}"),
+            share=bench.world.share,
         ).mean()  # fmt: skip
 
 
@@ -196,8 +219,9 @@ def smoothing_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics:
     with _learning(state.discriminator, state.generator):
         terms = smoothing_terms(bench, state, sides)
         loss = torch.stack(list(terms.values())).sum()
-        descend(bench, state.d_optimizer, loss * bench.config.r1_interval, "critic")
-    return {name: term.detach() for name, term in terms.items()}
+        metrics = {name: term.detach() for name, term in terms.items()}
+        descend(bench, state.d_optimizer, loss * bench.config.r1_interval, "critic", list(metrics.values()))
+    return metrics
 
 
 def smoothing_terms(bench: Bench, state: TrainState, sides: Sides) -> dict[str, Tensor]:
@@ -228,8 +252,12 @@ def update_augmentation(config: TrainConfig, state: TrainState) -> None:
     state.sign_sum, state.sign_count = torch.zeros_like(state.sign_sum), 0
 
 
-def descend(bench: Bench, optimizer: torch.optim.Optimizer, loss: Tensor, whose: str) -> Tensor:
+def descend(
+    bench: Bench, optimizer: torch.optim.Optimizer, loss: Tensor, whose: str, figures: Sequence[Tensor] = ()
+) -> Tensor:
     """One step down the slope of `loss`, unless it or a slope is not finite: then nothing moves.
+
+    Several processes take the mean of their slopes, and of the `figures`, which are overwritten by it.
 
     Returns:
         the length of the slope, a scalar on the device.
@@ -241,7 +269,9 @@ def descend(bench: Bench, optimizer: torch.optim.Optimizer, loss: Tensor, whose:
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     slopes = [weight.grad for weight in weights if weight.grad is not None]
-    sizes = torch.stack([loss.detach(), *torch._foreach_norm(slopes)])
+    loss = loss.detach()
+    bench.world.average([loss, *slopes, *figures])
+    sizes = torch.stack([loss, *torch._foreach_norm(slopes)])
     bench.watch.guard(optimizer, sizes.isfinite().all(), whose)
     optimizer.step()
     bench.beat()

@@ -29,6 +29,8 @@ from studio.ui.mounting import mounted
 DIAL = (("5 minutes", 5), ("Half an hour", 30), ("An evening", 180), ("A night", 480))
 FAMILIES = (
     ("StyleGAN2: the best all-round choice", "stylegan2"),
+    ("FastGAN: made for few pictures", "fastgan"),
+    ("R3GAN: plain blocks, as in 2024", "r3gan"),
     ("DCGAN, as in 2015", "dcgan"),
     ("MLP, as in 2014", "mlp"),
 )

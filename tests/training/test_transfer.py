@@ -292,5 +292,5 @@ def test_a_new_critic_gets_a_head_start_and_a_careful_forger(tmp_path: Path) -> 
     bare, whole = model(tmp_path / "bare", critic=False), model(tmp_path / "whole")
     found = fit(bare, INFO)
     assert found.critic == "new" and any("no critic" in reason for reason in found.reasons)
-    assert found.manners(20.0, planned) == {"critic_warmup_kimg": 2.0, "g_learning_rate": 0.001, "freeze_d_layers": 0}
+    assert found.manners(20.0, planned) == {"critic_warmup_kimg": 0.5, "g_learning_rate": 0.001, "freeze_d_layers": 0}
     assert fit(whole, INFO).manners(20.0, planned) == {} and fit(whole, INFO).reasons == ()

@@ -1,0 +1,66 @@
+"""Train several runs step by step and write every step's figures down, alone or as processes of torchrun:
+
+together.py STEPS RUN RUN …
+
+Each run's folder gets `figures.json`: a list of name -> value. A file `memory` in the folder makes the second process
+run out of memory at the step that it names.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from studio.training import crew, distributed, step
+from studio.training.folder import RunFolder
+from studio.training.loop import train
+from studio.training.opening import open_sitting
+
+
+def lead(folder: RunFolder, world: distributed.World, steps: int) -> None:
+    """Do so many steps and write down what they tell."""
+    sitting, _ = open_sitting(folder, lambda: 0.0, lambda: None, world)
+    told = []
+    for _ in range(steps):
+        with crew.leading(sitting):
+            metrics = step.train_step(sitting.bench, sitting.state)
+        told.append({name: float(value) for name, value in metrics.items()} | {"p": sitting.state.augment_p})
+    weights = {name: value.double().norm().item() for name, value in sitting.state.average.state_dict().items()}
+    (folder.root / "figures.json").write_text(json.dumps({"steps": told, "weights": weights}))
+
+
+def break_at(number: int) -> None:
+    """Let this process find no memory in its critic's turn of step `number`."""
+    real, calls = step.discriminator_step, itertools.count()
+
+    def broken(bench, state, sides):
+        if next(calls) == number:
+            raise torch.OutOfMemoryError("no")
+        return real(bench, state, sides)
+
+    step.discriminator_step = broken
+
+
+def main(steps: int, roots: list[str]) -> None:
+    with distributed.joined(distributed.from_environment()) as world:
+        for folder in map(RunFolder, map(Path, roots)):
+            planted = folder.root / "memory"
+            if planted.exists() and world.rank == 1:
+                break_at(int(planted.read_text()))
+            if world.rank:
+                assert crew.follow(world) == 0
+            elif planted.exists():
+                names = [type(event).__name__ for event in train(folder, world=world)]
+                (folder.root / "figures.json").write_text(json.dumps(names))
+                crew.dismiss(world)
+            else:
+                lead(folder, world, steps)
+                crew.dismiss(world)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])
