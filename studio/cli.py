@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from studio.services.imports import About, Look
     from studio.services.jobs import JobStatus
     from studio.services.studio import Studio
+    from studio.services.training_desk import Order
 
 _DEFAULT_PORT = 7860
 _MOST_SEEDS = 10_000
@@ -197,10 +198,17 @@ def _add_train(commands: Any) -> None:
         "--time", choices=list(_MINUTES), default="half-hour", help="the dial: how long it may take [half-hour]"
     )
     parser.add_argument(
-        "--family", choices=("stylegan2", "dcgan", "mlp"), default="stylegan2", help="the architecture [stylegan2]"
+        "--family",
+        choices=("stylegan2", "fastgan", "r3gan", "dcgan", "mlp"),
+        default="stylegan2",
+        help="the architecture [stylegan2]",
     )
     parser.add_argument(
-        "--from", dest="base", default="", metavar="MODEL", help="the shelf model to start from [from scratch]"
+        "--from",
+        dest="base",
+        default="auto",
+        metavar="MODEL",
+        help="the shelf model to start from, or scratch [the studio's choice]",
     )
     parser.add_argument(
         "--set",
@@ -236,10 +244,13 @@ def _train(namespace: argparse.Namespace) -> int:
         return 0
     if namespace.pictures is None:
         raise BadInput("Training needs pictures.", "Name a folder, a zip or a dataset prepared before.")
-    from studio.services.training_desk import Order
+    if _assists():
+        return _assist()
+    from studio.services.training_desk import CHOICE, Order
 
-    studio = _studio(namespace)
-    namespace.base = _model_id(studio, namespace.base) if namespace.base else ""
+    studio = _trainers_studio(namespace)
+    words = {"auto": "" if namespace.network else CHOICE, "scratch": ""}
+    namespace.base = words[namespace.base] if namespace.base in words else _model_id(studio, namespace.base)
     changes = _pairs(namespace.set, TrainConfig)
     if namespace.network:
         from studio.families.base import family
@@ -254,8 +265,10 @@ def _train(namespace: argparse.Namespace) -> int:
         title=namespace.title,
         changes=changes,
     )
-    for reason in studio.desk.plan(order).reasons:
+    plan = studio.desk.plan(order)
+    for reason in plan.reasons:
         print(reason)
+    order = _shared(order, plan.config.batch)
     run_id = studio.jobs.wait(studio.desk.start(order))["result"]
     print(f"Run {run_id}")
     return _follow(studio, run_id)
@@ -295,7 +308,9 @@ def _add_resume(commands: Any) -> None:
 
 
 def _resume(namespace: argparse.Namespace) -> int:
-    studio = _studio(namespace)
+    if _assists():
+        return _assist()
+    studio = _trainers_studio(namespace)
     run_id = namespace.run or studio.runs.newest()
     if namespace.minutes:
         studio.runs.continue_run(run_id, namespace.minutes)
@@ -306,6 +321,8 @@ def _resume(namespace: argparse.Namespace) -> int:
 
 def _follow(studio: Studio, run_id: str) -> int:
     """Print a run's progress until it ends; Ctrl-C saves and pauses it."""
+    if _together():
+        return _lead(studio, run_id)
     studio.runs.recover()
     try:
         while True:
@@ -322,6 +339,62 @@ def _follow(studio: Studio, run_id: str) -> int:
         return 130
     finally:
         studio.close()
+
+
+# ── torchrun: all processes that it started train one run, and the first of them also does what comes before ──
+
+
+def _together() -> bool:
+    from studio.training.process import processes
+
+    return processes() > 1
+
+
+def _assists() -> bool:
+    return _together() and os.environ["RANK"] != "0"
+
+
+def _assist() -> int:
+    """Wait for the first process, however long it prepares, and train with it."""
+    from studio.training.__main__ import train_together
+
+    return train_together()
+
+
+def _trainers_studio(namespace: argparse.Namespace) -> Studio:
+    studio = _studio(namespace)
+    if _together():
+        studio.runs.close()  # so that it starts no trainer: we are the trainers
+    return studio
+
+
+def _shared(order: Order, batch: int) -> Order:
+    """The order with a batch that all processes share evenly, unless the artist named one."""
+    from studio.training.process import processes
+
+    rest = batch % processes()
+    if not rest or "batch" in order.changes:
+        return order
+    even = batch - rest + processes()
+    print(f"{even} pictures at once instead of {batch}, so that {processes()} processes share them evenly.")
+    return replace(order, changes={**order.changes, "batch": even})
+
+
+def _lead(studio: Studio, run_id: str) -> int:
+    """Train here and now, and print how far it is."""
+    from studio.training.__main__ import train_together
+    from studio.training.events import Progress, RunEvent
+    from studio.training.folder import RunFolder
+
+    def tell(event: RunEvent) -> None:
+        if isinstance(event, Progress):
+            print(f"{event.fraction:6.1%} {event.kimg:8.1f} kimg {event.images_per_second:7.1f} images/s", flush=True)
+        elif words := getattr(event, "message", ""):
+            print(words, flush=True)
+
+    status = train_together(RunFolder(studio.home.runs / run_id), tell=tell)
+    studio.close()
+    return status
 
 
 # ── generate, interpolate ──

@@ -49,6 +49,10 @@ class Upload:
     classes: tuple[str, ...] = ()
 
 
+CHOICE = ":auto"
+"""Instead of a model's id: the plan chooses what a run starts from. No model can have that id."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Order:
     """What an artist asks for.
@@ -57,7 +61,7 @@ class Order:
         pictures: a scanned upload, or the id of a prepared dataset.
         prepare: how an upload is prepared.
         minutes: the dial.
-        base: the id of a model on the shelf to start from; "" is from nothing.
+        base: the id of a model on the shelf to start from; "" is from nothing, `CHOICE` leaves it to the plan.
         family: the architecture, where there is no base to decide it.
         title: of the run; "" takes that of the pictures.
         changes: settings of `TrainConfig` that are not as planned; "settings" may name only some of the network's.
@@ -110,12 +114,12 @@ class TrainingDesk:
         Raises:
             BadInput: pictures cannot be prepared for this model.
         """
-        return fitted(settings, self._shelf_card(base)) if base else settings
+        return fitted(settings, self._shelf_card(base)) if base not in ("", CHOICE) else settings
 
     def needs_of(self, base: str) -> dict[str, Any]:
-        """The settings of preparing that the model `base` decides; none for ""."""
+        """The settings of preparing that the model `base` decides; none for "" and `CHOICE`."""
         fitting = self.fit_to(PrepareSettings(), base)
-        names = ("resolution", "colour", "classes_from_folders") if base else ()
+        names = ("resolution", "colour", "classes_from_folders") if base not in ("", CHOICE) else ()
         return {name: getattr(fitting, name) for name in names}
 
     def _work(self, order: Order, job: Job) -> str:
@@ -133,17 +137,27 @@ class TrainingDesk:
     def _plan(self, order: Order, info: DatasetInfo) -> Plan:
         from studio.training.plan import plan
 
-        card = self._shelf_card(order.base) if order.base else None
-        return plan(order.minutes, info, card, family=order.family)
+        base = self._base(order, info)
+        return plan(order.minutes, info, self._shelf_card(base) if base else None, family=order.family)
+
+    def _base(self, order: Order, info: DatasetInfo) -> str:
+        """The id of the model that the run starts from, or ""."""
+        if order.base != CHOICE:
+            return order.base
+        from studio.training.plan import suggested_base
+
+        cards = {entry.id: entry.card for entry in self._shelf.list() if entry.card is not None and not entry.problem}
+        return suggested_base(cards, info, order.minutes, family=order.family)
 
     def _config(self, order: Order, info: DatasetInfo) -> TrainConfig:
         """The plan with the artist's changes, and the folders filled in."""
+        base = self._base(order, info)
         return dataclasses.replace(
             changed(self._plan(order, info).config, order.changes),
             title=(order.title.strip() or info.title)[:_LONGEST_TITLE],
             dataset=str(self._datasets.folder(info.id)),
             dataset_fingerprint=info.fingerprint,
-            base_model=str(self._shelf.folder(order.base)) if order.base else "",
+            base_model=str(self._shelf.folder(base)) if base else "",
         )
 
     def _shelf_card(self, model_id: str) -> ModelCard:

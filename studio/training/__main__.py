@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from studio.errors import NotFound
 from studio.training import lock
 from studio.training.events import EventLog, Failed, Finished, RunEvent
 from studio.training.folder import RunFolder
@@ -121,8 +122,8 @@ def train_alone(folder: RunFolder, niceness: int) -> int:
         return EXIT_LOCKED if worker is None else worker.work()
 
 
-def train_together(folder: RunFolder, niceness: int = 0, tell: Tell = silent) -> int:
-    """Train as one of the processes that torchrun started. Only the first looks at the folder. Returns the exit code.
+def train_together(folder: RunFolder | None = None, niceness: int = 0, tell: Tell = silent) -> int:
+    """Train as one of the processes that torchrun started. Only the first needs the folder. Returns the exit code.
 
     Raises:
         NotFound: there is no run in the folder. Lost: the other processes cannot be reached.
@@ -134,8 +135,11 @@ def train_together(folder: RunFolder, niceness: int = 0, tell: Tell = silent) ->
         if world.rank:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
+            give_way(max(0, niceness))
             return crew.follow(world)
         stack.callback(crew.dismiss, world)
+        if folder is None:
+            raise NotFound("The first process was given no run to train.")
         folder.read_config()
         worker = prepared(folder, niceness, stack)
         return EXIT_LOCKED if worker is None else worker.work(world, tell)

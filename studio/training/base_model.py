@@ -44,8 +44,10 @@ class Fit:
         return {"critic_warmup_kimg": round(warmup, 2), "g_learning_rate": slower, "freeze_d_layers": 0}
 
 
-def fit(card: ModelCard, info: DatasetInfo) -> Fit:
+def fit(card: ModelCard, info: DatasetInfo, size_px: int = 0) -> Fit:
     """What becomes of a model when it learns from pictures of another size, other colours or other classes.
+
+    Where the run has time for pictures of `size_px` and they are as large, a smaller StyleGAN2 grows to that size.
 
     Raises:
         BadInput: training cannot go on from it.
@@ -57,7 +59,7 @@ def fit(card: ModelCard, info: DatasetInfo) -> Fit:
             "Start from another model, or from nothing.",
         )
     changes = {
-        "resolution": (card.resolution, _resolution(card, info)),
+        "resolution": (card.resolution, _resolution(card, info, size_px)),
         "channels": (card.channels, _channels(card, info)),
         "classes": (len(card.classes), len(info.labels) if card.classes and info.labels else len(card.classes)),
     }
@@ -78,15 +80,17 @@ def require_fit(card: ModelCard, info: DatasetInfo, config: TrainConfig | None =
         config: of the run, where it is settled already; its network must then be what `fit` makes of the model's, or
             that with the classes of the pictures.
     """
-    found = fit(card, info)
+    found = fit(card, info, int(config.settings.get("resolution", 0)) if config else 0)
     if config is not None:
         _require_reachable(card, info, found, config)
 
 
-def _resolution(card: ModelCard, info: DatasetInfo) -> int:
-    """The model's size; for smaller pictures, where its family can leave out its last layers, the next below theirs."""
+def _resolution(card: ModelCard, info: DatasetInfo, size_px: int) -> int:
+    """The model's size; for smaller pictures, where its family can leave out its last layers, the next below theirs;
+    and where it can have further ones, the size that is asked for."""
     if info.resolution >= card.resolution:
-        return card.resolution
+        grows = card.family == "stylegan2" and info.resolution % max(size_px, 1) == 0
+        return max(card.resolution, size_px) if grows else card.resolution
     size = 1 << (info.resolution.bit_length() - 1)
     if card.family == "stylegan2" and size >= _SMALLEST_CUT_PX:
         return size
@@ -111,9 +115,9 @@ def _can_be_opaque(card: ModelCard) -> bool:
 def _critic(card: ModelCard, settings: dict[str, Any]) -> str:
     if DISCRIMINATOR_FILE not in card.files:
         return "new"
-    cut = settings.get("resolution", card.resolution) != card.resolution
+    resized = settings.get("resolution", card.resolution) != card.resolution
     recoloured = settings.get("channels", card.channels) != card.channels
-    return "partly" if cut or (recoloured and card.family == "fastgan") else "kept"
+    return "partly" if resized or (recoloured and card.family == "fastgan") else "kept"
 
 
 def _of_critic(card: ModelCard, critic: str) -> tuple[str, ...]:
@@ -125,7 +129,9 @@ def _of_critic(card: ModelCard, critic: str) -> tuple[str, ...]:
 def _reasons(card: ModelCard, info: DatasetInfo, settings: dict[str, Any]) -> tuple[str, ...]:
     size = settings.get("resolution", card.resolution)
     told = [_colour_reason(card, info, settings.get("channels", card.channels)), _class_reason(card, info)]
-    if size != card.resolution:
+    if size > card.resolution:
+        told.append(f"{card.title} grows: its pictures begin as enlarged ones and gain the detail of {size} px.")
+    if size < card.resolution:
         told.append(
             f"Your pictures are smaller than {card.title}'s, so it goes on without its last layers, at {size} px."
         )

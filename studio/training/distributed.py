@@ -192,10 +192,11 @@ class SharedStatistics(TorchFunctionMode):
         if kept_mean is not None and kept_variance is not None:
             kept_mean.lerp_(mean.detach(), momentum)
             kept_variance.lerp_(variance.detach() * (count / max(count - 1, 1)), momentum)
-        gain = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
-        shift = (0 if bias is None else bias) - mean * gain
         shape = (1, -1, *[1] * (images.dim() - 2))
-        return (values * gain.view(shape) + shift.view(shape)).to(images.dtype)
+        result = (values - mean.view(shape)) * torch.rsqrt(variance + eps).view(shape)
+        if weight is not None and bias is not None:
+            result = result * weight.view(shape) + bias.view(shape)
+        return result.to(images.dtype)
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> World:

@@ -1,4 +1,4 @@
-"""The networks of a base model as those of a run: other colours, other classes or a smaller size, the same pictures.
+"""The networks of a base model as those of a run: other colours, other classes or another size, the same pictures.
 
 Each difference is a step of its own: a network that differs in this one thing is made, and takes over every weight.
 Weights of another shape differ along one axis, and what is new there is chosen so that the pictures stay the same.
@@ -43,7 +43,8 @@ def carried(
     in colour, and opaque ones that come with alpha.
 
     Args:
-        wanted: differs from `settings` in resolution (smaller), channels (more) and classes alone.
+        wanted: differs from `settings` in resolution, channels (more) and classes alone. A StyleGAN2 that grows makes
+            its pictures enlarged.
         places: for each wanted class its number among those of `settings`, None for the mean of them.
         critic: whether it is the discriminator.
     """
@@ -53,6 +54,8 @@ def carried(
         network = _filled(network, made, fill)
         if after.channels == 4 != settings.channels and not critic:
             _make_opaque(network, kind, after)
+        if after.resolution > settings.resolution and not critic:
+            _add_nothing(network, settings.resolution)
         settings = after
     return network
 
@@ -143,6 +146,15 @@ def _padded(found: Tensor, axis: int, size: int) -> Tensor:
     shape = list(found.shape)
     shape[axis] = size - shape[axis]
     return torch.cat([found, found.new_zeros(shape)], dim=axis)
+
+
+@torch.no_grad()
+def _add_nothing(generator: nn.Module, size: int) -> None:
+    """Let the blocks above `size` px of a StyleGAN2 add nothing to the enlarged picture at first."""
+    for name, value in generator.named_parameters():
+        block = re.fullmatch(r"synthesis\.b(\d+)\.torgb\.(weight|bias)", name)
+        if block and int(block[1]) > size:
+            value.zero_()
 
 
 @torch.no_grad()

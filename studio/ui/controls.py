@@ -17,11 +17,12 @@ _BAR_CHARACTERS = 26
 """Choices whose words are no longer than this together stand side by side; others make a list."""
 
 _CHOICE_WORDS: Mapping[str, str] = {
-    "crop": "Crop", "focus": "Focus", "pad": "Pad", "tile": "Tile", "rgb": "Colour", "grey": "Grey", "rgba": "Transparent", "auto": "automatic",
+    "crop": "Crop", "focus": "Focus", "pad": "Pad", "tile": "Tile",
+    "rgb": "Colour", "grey": "Grey", "rgba": "Transparent", "auto": "automatic",
     "ada": "ADA", "diffaugment": "DiffAugment", "cpu": "processor", "cuda": "NVIDIA GPU", "mps": "Apple GPU",
     "nonsaturating": "non-saturating", "least_squares": "least squares",
     "rmsprop": "RMSprop", "sgd": "SGD", "adam": "Adam", "stylegan2": "StyleGAN2",
-    "stylegan3": "StyleGAN3", "dcgan": "DCGAN", "mlp": "MLP",
+    "stylegan3": "StyleGAN3", "fastgan": "FastGAN", "r3gan": "R3GAN", "dcgan": "DCGAN", "mlp": "MLP",
 }  # fmt: skip
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")

@@ -19,7 +19,7 @@ from studio.errors import BadInput, StudioError
 from studio.families import base as networks
 from studio.options import Option, from_json, options
 from studio.services.studio import Studio
-from studio.services.training_desk import Order, Upload
+from studio.services.training_desk import CHOICE, Order, Upload
 from studio.training.config import TrainConfig
 from studio.ui import doctor
 from studio.ui.calls import Visitor
@@ -34,6 +34,7 @@ FAMILIES = (
     ("DCGAN, as in 2015", "dcgan"),
     ("MLP, as in 2014", "mlp"),
 )
+STUDIOS_CHOICE = ("The studio's choice", CHOICE)
 FROM_SCRATCH = ("Nothing: from scratch", "")
 _MOST_PROGRESS = 1500
 _SETTINGS = {option.name: option for option in options(PrepareSettings)}
@@ -237,7 +238,7 @@ def _form(studio: Studio) -> Form:
         minutes = gr.Radio(
             DIAL, value=DIAL[1][1], show_label=False, container=False, elem_id="train-minutes", elem_classes="segmented"
         )
-        base = gr.Dropdown(_bases(studio), value="", label="Start from", elem_id="train-base", filterable=False)
+        base = gr.Dropdown(_bases(studio), value=CHOICE, label="Start from", elem_id="train-base", filterable=False)
         title = gr.Textbox(label="Name", placeholder="named after the pictures", max_length=80, elem_id="train-title")
         plan = gr.HTML(elem_id="train-plan", padding=False)
         with gr.Accordion("Advanced", open=False, elem_id="train-advanced", elem_classes="quiet-accordion"):
@@ -250,8 +251,8 @@ def _form(studio: Studio) -> Form:
         start = gr.Button("Start", variant="primary", interactive=False, elem_id="start-training")
         job = gr.Textbox(visible=False)
     return Form(
-        pictures=pictures, doctor=card, how=how, prepare=prepare, minutes=minutes, base=base, family=family, title=title, plan=plan,
-        advanced=advanced, start=start, problem=problem, job=job,
+        pictures=pictures, doctor=card, how=how, prepare=prepare, minutes=minutes, base=base, family=family, title=title,
+        plan=plan, advanced=advanced, start=start, problem=problem, job=job,
     )  # fmt: skip
 
 
@@ -264,6 +265,7 @@ def _bases(studio: Studio) -> list[tuple[str, str]]:
     good = [(entry.id, entry.card) for entry in studio.shelf.list() if entry.card is not None and not entry.problem]
     trained = {name for name, kind in networks.FAMILIES.items() if kind.trains}
     return [
+        STUDIOS_CHOICE,
         FROM_SCRATCH,
         *((f"{card.title} · {card.resolution} px", name) for name, card in good if card.family in trained),
     ]

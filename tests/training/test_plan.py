@@ -5,7 +5,7 @@ import pytest
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
 from studio.families.base import family, settings_from
-from studio.training.plan import generator_macs, plan, wanted_kimg
+from studio.training.plan import generator_macs, plan, speed_of, suggested_base, wanted_kimg
 from studio.weights.card import ModelCard
 
 LAPTOP = {"cores": 2, "has_bfloat16": True, "device": "cpu"}
@@ -60,14 +60,14 @@ def test_the_reasons_are_sentences():
 
 def test_a_base_gives_its_settings_and_gentler_ways():
     base = card()
-    config = plan(30, dataclasses.replace(INFO, labels=(), counts=()), base, **LAPTOP).config
+    config = plan(5, dataclasses.replace(INFO, labels=(), counts=()), base, **LAPTOP).config
     assert config.settings == base.settings and config.ema_rampup == 0 and config.ada_speed_kimg <= 100
     assert config.freeze_d_layers > 0
 
 
 def test_a_base_that_does_not_fit_is_refused():
     with pytest.raises(BadInput, match="only 256 px"):
-        plan(30, INFO, card(family="fastgan", settings={"resolution": 512}, resolution=512), **LAPTOP)
+        plan(5, INFO, card(family="fastgan", settings={"resolution": 512}, resolution=512), **LAPTOP)
 
 
 def test_what_differs_from_the_base_is_bridged_and_a_new_critic_gets_a_head_start():
@@ -77,7 +77,7 @@ def test_what_differs_from_the_base_is_bridged_and_a_new_critic_gets_a_head_star
     assert chosen.config.critic_warmup_kimg > 0 and chosen.config.g_learning_rate == 0.001
     told = " ".join(chosen.reasons)
     assert "red, green and blue" in told and "no critic" in told and "learned as one" in told
-    assert plan(30, INFO, card(), **LAPTOP).config.critic_warmup_kimg == 0
+    assert plan(5, INFO, card(), **LAPTOP).config.critic_warmup_kimg == 0
 
 
 def test_odd_sizes():
@@ -97,10 +97,34 @@ def test_another_family_keeps_its_own_manners():
     assert config.family == "dcgan" and config.path_length_weight == 0 and config.augment == "diffaugment"
 
 
-@pytest.mark.parametrize("family_name", ["stylegan2", "dcgan", "mlp"])
+@pytest.mark.parametrize("family_name", ["stylegan2", "fastgan", "r3gan", "dcgan", "mlp"])
 def test_every_family_can_be_planned_and_built(family_name):
     info = dataclasses.replace(INFO, resolution=32)
     planned = plan(5, info, family=family_name, device="cpu", cores=2).config
     settings = settings_from(planned.family, planned.settings)
     generator = family(planned.family).generator(settings)
     assert planned.family == family_name and generator.resolution == 32 and generator.classes == 2
+
+
+def test_a_short_run_starts_from_a_model_of_its_size():
+    info, speed = dataclasses.replace(INFO, labels=(), counts=()), speed_of("cpu", 2, True)
+    cards = {
+        "small": card(resolution=32, settings=card().settings | {"resolution": 32}),
+        "young": card(kimg=10.0),
+        "old": card(kimg=400.0),
+        "grey": card(channels=1, kimg=999.0, settings=card().settings | {"channels": 1}),
+        "no critic": card(files={}, kimg=999.0),
+        "other": card(family="dcgan", kimg=999.0),
+    }
+    assert suggested_base(cards, info, 5, speed=speed) == "old"
+    assert suggested_base({"small": cards["small"]}, info, 5, speed=speed) == "small"
+    assert suggested_base({"small": cards["small"]}, info, 480, speed=speed) == ""
+    assert suggested_base(cards, INFO, 5, speed=speed) == "", "classes need a model that knows them"
+
+
+def test_a_base_grows_once_where_there_is_time():
+    info = dataclasses.replace(INFO, labels=(), counts=())
+    sizes = [plan(minutes, info, card(), **LAPTOP).config.settings["resolution"] for minutes in (5, 30, 480)]
+    assert sizes == [64, 128, 128]
+    small = dataclasses.replace(info, resolution=64)
+    assert plan(480, small, card(), **LAPTOP).config.settings["resolution"] == 64

@@ -17,6 +17,7 @@ from studio.families.base import FAMILIES, NetworkSettings, family, settings_fro
 from studio.ops import seeds
 from studio.training import publish, transfer
 from studio.training.base_model import fit
+from studio.ops.resample import upsample
 from studio.training.bench import Bench
 from studio.training.config import TrainConfig
 from studio.training.loop import train
@@ -109,6 +110,25 @@ def test_a_cut_model_plays_its_smaller_picture() -> None:
         for stage in range(3):
             state = before.run_stage(stage, state, before.modulate(stage, styles), None)  # type: ignore[operator]
         assert torch.allclose(after.synthesize(after.map(z)), state[-1], atol=1e-5) and state[-1].shape[-1] == 16
+
+
+def test_a_model_that_grows_begins_with_its_pictures_enlarged() -> None:
+    small, large = settings_of("stylegan2"), settings_of("stylegan2", resolution=32)
+    before = generator_of("stylegan2", small)
+    after: Any = transfer.carried(before, family("stylegan2"), large, settings=small)
+    z = seeds.latents([1, 2], 16)
+    with torch.no_grad():
+        drawn: Tensor = before(z)
+        assert torch.allclose(after(z), upsample(drawn), atol=1e-5) and after(z).shape[-1] == 32
+
+
+def test_a_grown_base_trains(tmp_path: Path) -> None:
+    card = model(tmp_path / "base")
+    _, bench, state = begun(tmp_path, card, {"resolution": 32}, settings={"resolution": 32})
+    found = fit(card, read_info(tmp_path / "pictures"), 32)
+    assert state.average.resolution == 32 and found.critic == "partly" and "grows" in found.reasons[0]
+    for _ in range(3):
+        train_step(bench, state)
 
 
 @pytest.mark.parametrize("name", ["stylegan2", "stylegan3", "r3gan", "dcgan", "mlp", "lightweight", "lucidrains"])

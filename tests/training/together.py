@@ -2,8 +2,8 @@
 
 together.py STEPS RUN RUN …
 
-Each run's folder gets `figures.json`: a list of name -> value. A file `memory` in the folder makes the second process
-run out of memory at the step that it names.
+Each run's folder gets `figures.json`: a list of name -> value. In the second process, a file `memory` in the
+folder plants a lack of it at the step that it names, and a file `hidden` hides the pictures.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from studio.errors import StudioError
 from studio.training import crew, distributed, step
 from studio.training.folder import RunFolder
 from studio.training.loop import train
@@ -30,7 +31,7 @@ def lead(folder: RunFolder, world: distributed.World, steps: int) -> None:
             metrics = step.train_step(sitting.bench, sitting.state)
         told.append({name: float(value) for name, value in metrics.items()} | {"p": sitting.state.augment_p})
     weights = {name: value.double().norm().item() for name, value in sitting.state.average.state_dict().items()}
-    (folder.root / "figures.json").write_text(json.dumps({"steps": told, "weights": weights}))
+    write(folder, {"steps": told, "weights": weights})
 
 
 def break_at(number: int) -> None:
@@ -45,21 +46,35 @@ def break_at(number: int) -> None:
     step.discriminator_step = broken
 
 
+def assist(folder: RunFolder, world: distributed.World) -> None:
+    """What the second process does, with what was planted in it."""
+    real = crew.open_dataset
+    if (folder.root / "memory").exists():
+        break_at(int((folder.root / "memory").read_text()))
+    if (folder.root / "hidden").exists():
+        crew.open_dataset = lambda place: real(place / "elsewhere")
+    assert crew.follow(world) == 0
+    crew.open_dataset = real
+
+
 def main(steps: int, roots: list[str]) -> None:
     with distributed.joined(distributed.from_environment()) as world:
         for folder in map(RunFolder, map(Path, roots)):
-            planted = folder.root / "memory"
-            if planted.exists() and world.rank == 1:
-                break_at(int(planted.read_text()))
             if world.rank:
-                assert crew.follow(world) == 0
-            elif planted.exists():
-                names = [type(event).__name__ for event in train(folder, world=world)]
-                (folder.root / "figures.json").write_text(json.dumps(names))
-                crew.dismiss(world)
+                assist(folder, world)
+                continue
+            if (folder.root / "memory").exists():
+                write(folder, [type(event).__name__ for event in train(folder, world=world)])
             else:
-                lead(folder, world, steps)
-                crew.dismiss(world)
+                try:
+                    lead(folder, world, steps)
+                except StudioError as error:
+                    write(folder, str(error))
+            crew.dismiss(world)
+
+
+def write(folder: RunFolder, told: object) -> None:
+    (folder.root / "figures.json").write_text(json.dumps(told))
 
 
 if __name__ == "__main__":
