@@ -21,7 +21,7 @@ def test_packed_weights_convolve_alike_at_any_size(weight, count, size):
 
 
 def test_plain_weights_do_as_well(weight, monkeypatch):
-    monkeypatch.setattr(packed, "_can_pack", lambda weight: False)
+    monkeypatch.setattr(packed, "runs_here", lambda weight: False)
     assert torch.equal(packed.pack(weight, up=False, size=8), weight)
     assert torch.equal(packed.pack(weight, up=True, size=8), weight)
 
