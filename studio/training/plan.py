@@ -176,13 +176,18 @@ def _settings(family: str, minutes: float, info: DatasetInfo, speed: Speed) -> d
     if family == "dcgan":
         return pictures | {"width": min(64, 2 * width)}
     widest = _widest(width)
-    return pictures | {
-        "z_dim": max(64, widest),
-        "w_dim": max(64, widest),
-        "mapping_layers": 2 if minutes < SHORT_MINUTES * 3 else 4,
-        "channel_base": width * resolution,
-        "channel_max": widest,
-    }
+    reading = {"discriminator_mapping_layers": 2} if info.labels and minutes < SHORT_MINUTES * 3 else {}
+    return (
+        pictures
+        | reading
+        | {
+            "z_dim": max(64, widest),
+            "w_dim": max(64, widest),
+            "mapping_layers": 2 if minutes < SHORT_MINUTES * 3 else 4,
+            "channel_base": width * resolution,
+            "channel_max": widest,
+        }
+    )
 
 
 def _r3gan_shape(resolution: int, width: int) -> dict[str, Any]:

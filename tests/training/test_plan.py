@@ -18,8 +18,15 @@ INFO = DatasetInfo(
 def card(**changes):
     settings = {"resolution": 64, "channels": 3, "classes": 0, "channel_base": 2048, "channel_max": 128}
     return ModelCard(
-        **{"id": "b", "title": "Base", "family": "stylegan2", "settings": settings, "resolution": 64,
-           "files": {"discriminator.safetensors": "0" * 64}, **changes}
+        **{
+            "id": "b",
+            "title": "Base",
+            "family": "stylegan2",
+            "settings": settings,
+            "resolution": 64,
+            "files": {"discriminator.safetensors": "0" * 64},
+            **changes,
+        }
     )
 
 

@@ -15,9 +15,9 @@ from studio.data.dataset import open_dataset
 from studio.data.info import DatasetInfo, read_info
 from studio.families.base import FAMILIES, NetworkSettings, family, settings_from
 from studio.ops import seeds
+from studio.ops.resample import upsample
 from studio.training import publish, transfer
 from studio.training.base_model import fit
-from studio.ops.resample import upsample
 from studio.training.bench import Bench
 from studio.training.config import TrainConfig
 from studio.training.loop import train
