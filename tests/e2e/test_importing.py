@@ -385,6 +385,7 @@ def test_training_goes_on_from_an_imported_snapshot(page, tmp_path: Path) -> Non
     page.locator("#train-title input, #train-title textarea").first.fill("Further")
     page.locator("#start-training").click()
     expect(page.locator("#run-title")).to_have_text("Further")
+    expect(page.locator("#play-run")).to_be_visible()
     page.locator(".cell").first.click()
     expect(page.locator("#model-picker")).to_have_value(re.compile("@"))
     expect(page.locator("#canvas-waiting")).to_be_hidden()
@@ -394,12 +395,12 @@ def test_training_goes_on_from_an_imported_snapshot(page, tmp_path: Path) -> Non
     expect(page.locator("#to-shelf")).to_be_visible()
 
 
-def test_a_model_that_the_studio_cannot_train_offers_no_training(page, tmp_path: Path) -> None:
+def test_a_model_of_another_family_can_be_trained_further_too(page, tmp_path: Path) -> None:
     bring(page, r3gan(tmp_path))
-    model = keep(page, "Only to play")
+    model = keep(page, "Blocks")
     page.locator(f"#model-{model}").get_by_role("button", name="About").click()
     expect(page.get_by_role("dialog")).to_contain_text("R3GAN")
-    expect(page.get_by_role("button", name="Train it further")).to_have_count(0)
+    expect(page.get_by_role("button", name="Train it further")).to_be_visible()
     page.keyboard.press("Escape")
 
 
