@@ -24,22 +24,24 @@ _WANTED_KIMG_AT_5_MINUTES = 10.0
 _WANTED_GROWTH = 0.6
 _PLAIN_WIDTH = 32
 _LARGEST_OF_MLP = 64
-_LEAST_MINUTES_TO_GROW = 15.0
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """How fast a machine trains a StyleGAN2: each picture costs `overhead_seconds` and its G's multiply-adds.
+    """How fast a machine trains a StyleGAN2: each picture costs `overhead_seconds`, its G's multiply-adds, and the walks
+    through memory over its largest features.
 
     A training step costs about nine passes of G; the figures below were measured with whole steps, per pass of one G.
     """
 
     macs_per_second: float
     overhead_seconds: float
+    values_per_second: float = math.inf
 
     def images_per_second(self, resolution: int, width: int) -> float:
-        return 1 / (self.overhead_seconds + generator_macs(resolution, width) / self.macs_per_second)
+        walks = resolution**2 * width / self.values_per_second
+        return 1 / (self.overhead_seconds + generator_macs(resolution, width) / self.macs_per_second + walks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ def suggested_base(
 def _grown(base: ModelCard, minutes: float, info: DatasetInfo, speed: Speed) -> int:
     """The size that a base model has time to grow to: twice its own, if that still sees enough pictures."""
     size = 2 * base.resolution
-    if minutes < _LEAST_MINUTES_TO_GROW or base.family != "stylegan2" or info.resolution % size:
+    if base.family != "stylegan2" or info.resolution % size:
         return base.resolution
     width = max(1, int(base.settings["channel_base"]) // size)
     return size if speed.images_per_second(size, width) >= wanted_kimg(minutes) * 1000 / (minutes * 60) else size // 2
@@ -142,7 +144,9 @@ def speed_of(device: str, cores: int, has_bfloat16: bool) -> Speed:
         return Speed(macs_per_second=1.5e12, overhead_seconds=2e-3)
     if device == "mps":
         return Speed(macs_per_second=1.0e11, overhead_seconds=4e-3)
-    return Speed(macs_per_second=cores * (15e9 if has_bfloat16 else 5.5e9), overhead_seconds=0.016 / cores)
+    if has_bfloat16:
+        return Speed(macs_per_second=cores * 75e9, overhead_seconds=0.019 / cores, values_per_second=cores * 9e6)
+    return Speed(macs_per_second=cores * 5.5e9, overhead_seconds=0.016 / cores)
 
 
 def generator_macs(resolution: int, width: int) -> float:

@@ -67,7 +67,7 @@ def test_the_reasons_are_sentences():
 
 def test_a_base_gives_its_settings_and_gentler_ways():
     base = card()
-    config = plan(5, dataclasses.replace(INFO, labels=(), counts=()), base, **LAPTOP).config
+    config = plan(5, dataclasses.replace(INFO, labels=(), counts=(), resolution=64), base, **LAPTOP).config
     assert config.settings == base.settings and config.ema_rampup == 0 and config.ada_speed_kimg <= 100
     assert config.freeze_d_layers > 0
 
@@ -84,7 +84,7 @@ def test_what_differs_from_the_base_is_bridged_and_a_new_critic_gets_a_head_star
     assert chosen.config.critic_warmup_kimg > 0 and chosen.config.g_learning_rate == 0.001
     told = " ".join(chosen.reasons)
     assert "red, green and blue" in told and "no critic" in told and "learned as one" in told
-    assert plan(5, INFO, card(), **LAPTOP).config.critic_warmup_kimg == 0
+    assert plan(5, dataclasses.replace(INFO, resolution=64), card(), **LAPTOP).config.critic_warmup_kimg == 0
 
 
 def test_odd_sizes():
@@ -132,6 +132,8 @@ def test_a_short_run_starts_from_a_model_of_its_size():
 def test_a_base_grows_once_where_there_is_time():
     info = dataclasses.replace(INFO, labels=(), counts=())
     sizes = [plan(minutes, info, card(), **LAPTOP).config.settings["resolution"] for minutes in (5, 30, 480)]
-    assert sizes == [64, 128, 128]
+    assert sizes == [128, 128, 128]
+    slow = {"cores": 2, "has_bfloat16": False, "device": "cpu"}
+    assert plan(5, info, card(), **slow).config.settings["resolution"] == 64
     small = dataclasses.replace(info, resolution=64)
     assert plan(480, small, card(), **LAPTOP).config.settings["resolution"] == 64
