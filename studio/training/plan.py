@@ -24,6 +24,7 @@ _WANTED_KIMG_AT_5_MINUTES = 10.0
 _WANTED_GROWTH = 0.6
 _PLAIN_WIDTH = 32
 _LARGEST_OF_MLP = 64
+_HEAD_START = 4.0
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 
 
@@ -104,17 +105,20 @@ def suggested_base(
 
     A model of other things knows already how edges and surfaces look: after five minutes on 100 paintings its pictures
     were three times nearer to the set than those of a fresh one (docs/recipes.md). It must have its critic, as a new one
-    unlearns much, and be of the size that the run would have anyway; in an hour or less a smaller one will do.
+    unlearns much, and be of the size that the run would have anyway; in an hour or less a smaller one will do, and a
+    larger one if the run still sees a quarter of the pictures that a fresh model would need.
     """
     if info.labels:
         return ""
     speed = speed or speed_of(_this_device(), os.cpu_count() or 1, _this_has_bfloat16())
     size, _ = _size(minutes, info, speed)
+    least = _wanted_rate(minutes) / _HEAD_START
     found = [
         (card.resolution, card.kimg, id)
         for id, card in cards.items()
         if card.family == family
-        and (card.resolution == size or (card.resolution < size and minutes <= SHORT_MINUTES))
+        and (card.resolution >= size or minutes <= SHORT_MINUTES)
+        and speed.images_per_second(card.resolution, _width_of(card.settings)) >= least
         and not card.classes
         and _keeps_all(card, info)
     ]
@@ -127,7 +131,7 @@ def _grown(base: ModelCard, minutes: float, info: DatasetInfo, speed: Speed) -> 
     if base.family != "stylegan2" or info.resolution % size:
         return base.resolution
     width = max(1, int(base.settings["channel_base"]) // size)
-    return size if speed.images_per_second(size, width) >= wanted_kimg(minutes) * 1000 / (minutes * 60) else size // 2
+    return size if speed.images_per_second(size, width) >= _wanted_rate(minutes) else size // 2
 
 
 def _keeps_all(card: ModelCard, info: DatasetInfo) -> bool:
@@ -162,6 +166,11 @@ def generator_macs(resolution: int, width: int) -> float:
 def wanted_kimg(minutes: float) -> float:
     """Thousands of pictures that a run of this length should see: more time goes to more pictures and to finer ones."""
     return float(_WANTED_KIMG_AT_5_MINUTES * (minutes / 5) ** _WANTED_GROWTH)
+
+
+def _wanted_rate(minutes: float) -> float:
+    """Pictures a second that make up `wanted_kimg`."""
+    return wanted_kimg(minutes) * 1000 / (minutes * 60)
 
 
 def _widest(width: int) -> int:
@@ -204,7 +213,7 @@ def _r3gan_shape(resolution: int, width: int) -> dict[str, Any]:
 
 def _size(minutes: float, info: DatasetInfo, speed: Speed) -> tuple[int, int]:
     """The largest size at which the plain width sees enough pictures, then the largest width there."""
-    wanted = wanted_kimg(minutes) * 1000 / (minutes * 60)
+    wanted = _wanted_rate(minutes)
     sizes = list(_sizes(info.resolution))
     enough = [size for size in sizes if speed.images_per_second(size, _PLAIN_WIDTH) >= wanted]
     size = enough[0] if enough else min(sizes, key=lambda size: (abs(size - 32), size))

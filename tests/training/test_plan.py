@@ -126,6 +126,11 @@ def test_a_short_run_starts_from_a_model_of_its_size():
     assert suggested_base(cards, info, 5, speed=speed) == "old"
     assert suggested_base({"small": cards["small"]}, info, 5, speed=speed) == "small"
     assert suggested_base({"small": cards["small"]}, info, 480, speed=speed) == ""
+    assert suggested_base(cards, info, 1, speed=speed_of("cpu", 2, False)) == "old", "larger than a fresh one would be"
+    huge = card(
+        resolution=256, settings=card().settings | {"resolution": 256, "channel_base": 16384, "channel_max": 512}
+    )
+    assert suggested_base({"huge": huge}, info, 5, speed=speed_of("cpu", 2, False)) == ""
     assert suggested_base(cards, INFO, 5, speed=speed) == "", "classes need a model that knows them"
 
 
