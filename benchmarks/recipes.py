@@ -31,7 +31,6 @@ from torch import Tensor
 from studio.data.dataset import open_dataset
 from studio.data.info import DatasetInfo
 from studio.features.extractor import load
-from studio.ops.images import from_uint8
 from studio.options import to_json
 from studio.paths import Home, bundled
 from studio.services.datasets import Datasets
@@ -39,10 +38,10 @@ from studio.services.training_desk import changed
 from studio.training import events, sheet
 from studio.training.config import TrainConfig
 from studio.training.folder import RunFolder
-from studio.training.pictures import shrunk
 from studio.training.plan import plan
 from studio.training.process import trainer_command, without_secrets
-from studio.training.scores import Scorer, Scores
+from studio.training.scores import Scores
+from studio.training.scoring import scorer_of
 from studio.weights.store import load_card, load_generator
 
 _JUDGED = 256
@@ -148,12 +147,7 @@ def train(root: Path, config: TrainConfig) -> Path:
 
 def judged(made: Tensor, dataset: Path, size: int) -> Scores:
     """The scores of made pictures beside a dataset, as the model saw it: shrunk to its size."""
-    pictures = open_dataset(dataset)
-
-    def read(places: list[int]) -> Tensor:
-        return shrunk(from_uint8(pictures.batch(places)[0]), size)
-
-    return Scorer(read, len(pictures), load("small")).judge(made)
+    return scorer_of(open_dataset(dataset), size, load("small")).judge(made)
 
 
 def prepared(home: Path, source: Path, count: int, resolution: int) -> Path:

@@ -151,13 +151,13 @@ class TrainingDesk:
 
     def _config(self, order: Order, info: DatasetInfo) -> TrainConfig:
         """The plan with the artist's changes, and the folders filled in."""
-        base = self._base(order, info)
+        order = dataclasses.replace(order, base=self._base(order, info))
         return dataclasses.replace(
             changed(self._plan(order, info).config, order.changes),
             title=(order.title.strip() or info.title)[:_LONGEST_TITLE],
             dataset=str(self._datasets.folder(info.id)),
             dataset_fingerprint=info.fingerprint,
-            base_model=str(self._shelf.folder(base)) if base else "",
+            base_model=str(self._shelf.folder(order.base)) if order.base else "",
         )
 
     def _shelf_card(self, model_id: str) -> ModelCard:

@@ -19,6 +19,7 @@ from studio.training.folder import RunFolder
 from studio.training.pictures import shrunk
 
 if TYPE_CHECKING:
+    from studio.features.extractor import Extractor
     from studio.training.scores import Scorer, Scores
 
 SHORTEST_RUN_SECONDS = 60.0
@@ -82,13 +83,19 @@ class Scoring:
     def _open(self, resolution: int) -> Scorer:
         if self._scorer is None:
             from studio.features.extractor import load
-            from studio.training.scores import Scorer
 
-            def pictures(places: list[int]) -> Tensor:
-                return shrunk(from_uint8(self._dataset.batch(places)[0]), resolution)
-
-            self._scorer = Scorer(pictures, len(self._dataset), load(), seed=self._config.seed)
+            self._scorer = scorer_of(self._dataset, resolution, load(), seed=self._config.seed)
         return self._scorer
+
+
+def scorer_of(dataset: Dataset, resolution: int, extractor: Extractor, *, seed: int = 0) -> Scorer:
+    """A judge that knows the pictures of a dataset as a model of this resolution saw them. Raises BadInput if too few."""
+    from studio.training.scores import Scorer
+
+    def pictures(places: list[int]) -> Tensor:
+        return shrunk(from_uint8(dataset.batch(places)[0]), resolution)
+
+    return Scorer(pictures, len(dataset), extractor, seed=seed)
 
 
 _FIGURES = ("kid", "precision", "recall", "coverage", "diversity", "copied")
