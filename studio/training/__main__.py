@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from studio.errors import NotFound
+from studio.errors import NotFound, StudioError
 from studio.training import lock
 from studio.training.events import EventLog, Failed, Finished, RunEvent
 from studio.training.folder import RunFolder
@@ -112,14 +112,33 @@ def main(arguments: list[str] | None = None) -> int:
     folder = RunFolder(chosen.folder.resolve())
     if not folder.config.is_file() and processes() == 1:
         parser.error(f"there is no run in {chosen.folder}")
-    return train_together(folder, chosen.nice) if processes() > 1 else train_alone(folder, chosen.nice)
+    return train_together(folder, chosen.nice) if processes() > 1 else train_here(folder, chosen.nice)
 
 
-def train_alone(folder: RunFolder, niceness: int) -> int:
-    """Train as the run's only process. Returns the exit code."""
+def train_here(folder: RunFolder, niceness: int) -> int:
+    """Train as the process that keeps the run, with others of this machine if its settings say so. Returns the exit
+    code."""
     with contextlib.ExitStack() as stack:
         worker = prepared(folder, niceness, stack)
-        return EXIT_LOCKED if worker is None else worker.work()
+        return EXIT_LOCKED if worker is None else worker.work(crew_of(folder, stack))
+
+
+def crew_of(folder: RunFolder, stack: contextlib.ExitStack) -> World:
+    """The processes that the run's settings ask for, until the end of `stack`; we alone if they do not come."""
+    from studio.training import crew, distributed
+    from studio.training.state import pick_device
+
+    try:
+        config = folder.read_config()
+        if config.processes == 1 or config.batch % config.processes or pick_device(config).type != "cpu":
+            return distributed.ALONE
+        command = [sys.executable, "-m", "studio.training", str(folder.root)]
+        world = stack.enter_context(distributed.hired(config.processes, command))
+    except StudioError as error:  # settings that cannot be read are the loop's to tell
+        print(error, file=sys.stderr)
+        return distributed.ALONE
+    stack.callback(crew.dismiss, world)
+    return world
 
 
 def train_together(folder: RunFolder | None = None, niceness: int = 0, tell: Tell = silent) -> int:

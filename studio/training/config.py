@@ -19,6 +19,7 @@ _NOT_NUMERIC = frozenset(
         "publish_to",
         "base_model",
         "threads",
+        "processes",
         "checkpoint_seconds",
         "preview_seconds",
         "snapshot_count",
@@ -282,6 +283,13 @@ class TrainConfig(Checked):
         advanced=True,
     )
     threads: int = option(0, help="Processor threads to use; 0 chooses.", low=0, high=512, advanced=True)
+    processes: int = option(
+        1,
+        help="Processes of this machine that share each batch; on a processor two with one core each beat one with two.",
+        low=1,
+        high=64,
+        advanced=True,
+    )
     checkpoint_seconds: float = option(
         120.0,
         help="At most this much work is repeated after a crash.",

@@ -72,6 +72,16 @@ def leading(sitting: Sitting) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def resting(sitting: Sitting) -> Iterator[None]:
+    """Between two steps, while the others of this machine wait: their processor cores are the leader's."""
+    torch.set_num_threads(process_threads(sitting.config))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(process_threads(sitting.config, sitting.bench.world))
+
+
+@contextlib.contextmanager
 def in_step(world: World, state: TrainState) -> Iterator[None]:
     """Around a step of any process: whoever runs out of memory says so, and all leave the step together."""
     try:

@@ -10,10 +10,14 @@ that something is wrong.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,8 +30,14 @@ from studio.errors import BadInput, StudioError
 from studio.ops.seeds import Share
 from studio.training.process import processes
 
+MEETING = "STUDIO_MEETING"
+"""In the environment of a process that another one of this machine started: the file by which they find each other."""
+MEETING_SECONDS = 120.0
+"""So long is waited for processes of this machine to come; on others, as long as within a step."""
 ORDER_SECONDS = 7 * 24 * 3600.0
 """So long may the others wait for an order: the first process prepares pictures, draws previews and judges stages."""
+LEAVING_SECONDS = 5.0
+"""So long may a process take to end once it is told so, or once nobody leads it any more."""
 PEER_SECONDS = 600.0
 """So long may a process be silent within a step, compiling and slow disks included."""
 
@@ -48,13 +58,16 @@ class World:
         rank: our number, from 0, which leads and alone writes.
         size: how many there are, on all machines.
         local_rank, local_size: the same on this machine.
-        steps: the channel within steps, once joined.
+        meeting: the file by which processes of one machine find each other; "": torchrun told them how.
+        orders, steps: the channels, once joined.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     local_size: int = 1
+    meeting: str = ""
+    orders: Any = None
     steps: Any = None
 
     @property
@@ -70,7 +83,7 @@ class World:
     def order(self, code: int = 0) -> int:
         """What the leader says to all, a small number; the others wait for it, all day if need be. Raises Lost."""
         said = torch.tensor([code])
-        _exchange(lambda: dist.broadcast(said, 0))
+        _exchange(lambda: dist.broadcast(said, 0, group=self.orders))
         return int(said)
 
     def tell(self, thing: Any) -> Any:
@@ -207,7 +220,10 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> World:
     rank, local_rank = environment["RANK"], environment.get("LOCAL_RANK", "0")
     local_size = environment.get("LOCAL_WORLD_SIZE", "1")
     try:
-        return World(rank=int(rank), size=size, local_rank=int(local_rank), local_size=int(local_size))
+        return World(
+            rank=int(rank), size=size, local_rank=int(local_rank), local_size=int(local_size),
+            meeting=environment.get(MEETING, ""),
+        )  # fmt: skip
     except ValueError:
         raise BadInput("The numbers of the processes are garbled.", "Start the training with torchrun.") from None
 
@@ -227,15 +243,63 @@ def joined(world: World, peer_seconds: float = 0) -> Iterator[World]:
         return
     patience = peer_seconds or float(os.environ.get("STUDIO_PEER_SECONDS", PEER_SECONDS))
     backend = "gloo"
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not world.meeting:
         torch.cuda.set_device(world.local_rank)
         backend = "cpu:gloo,cuda:nccl"
-    _exchange(lambda: dist.init_process_group("gloo", timeout=timedelta(seconds=ORDER_SECONDS)))
+    _exchange(lambda: _meet(world, patience))
     try:
-        group = _exchange(lambda: dist.new_group(backend=backend, timeout=timedelta(seconds=patience)))
-        yield replace(world, steps=group)
+        steps = _exchange(lambda: dist.new_group(backend=backend, timeout=timedelta(seconds=patience)))
+        orders = _exchange(lambda: dist.new_group(backend="gloo", timeout=timedelta(seconds=ORDER_SECONDS)))
+        yield replace(world, orders=orders, steps=steps)
     finally:
         dist.destroy_process_group()
+
+
+def _meet(world: World, patience: float) -> None:
+    if not world.meeting:
+        dist.init_process_group("gloo", timeout=timedelta(seconds=patience))
+        return
+    if loopback := {"linux": "lo", "darwin": "lo0"}.get(sys.platform):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)  # nobody else's business
+    dist.init_process_group(
+        "gloo", init_method=Path(world.meeting).as_uri(), rank=world.rank, world_size=world.size,
+        timeout=timedelta(seconds=MEETING_SECONDS),
+    )  # fmt: skip
+
+
+@contextmanager
+def hired(size: int, command: Sequence[str]) -> Iterator[World]:
+    """Start `size` - 1 more processes on this machine by `command`, each knowing its number as if torchrun had started
+    it, and lead them. In the end those that have not left by themselves are killed.
+
+    Raises:
+        Lost: they do not come.
+    """
+    with tempfile.TemporaryDirectory(prefix="studio-crew-") as place:
+        meeting = str(Path(place) / "meeting")
+        numbers = {"WORLD_SIZE": str(size), "LOCAL_WORLD_SIZE": str(size), MEETING: meeting}
+        others = [
+            subprocess.Popen(
+                command,
+                env={**os.environ, **numbers, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdin=subprocess.DEVNULL,
+            )
+            for rank in range(1, size)
+        ]
+        try:
+            with joined(World(size=size, local_size=size, meeting=meeting)) as world:
+                yield world
+        finally:
+            for other in others:
+                _see_off(other)
+
+
+def _see_off(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(LEAVING_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _exchange(say: Callable[[], Any]) -> Any:

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from studio import paths
 from studio.errors import NoSpace, StudioError
 from studio.training import events, publish, readme, rescue, turns
-from studio.training.crew import leading
-from studio.training.distributed import ALONE, World
+from studio.training.crew import leading, resting
+from studio.training.distributed import ALONE, Lost, World
 from studio.training.folder import RunFolder
 from studio.training.health import Alarm, NotNumbers, Verdict, Vitals
 from studio.training.opening import open_sitting, out_of_memory
@@ -65,6 +65,8 @@ def train(
     try:
         yield from _go_on(sitting, wish)
     except StudioError as error:
+        if isinstance(error, Lost) and world.meeting:
+            raise  # whoever watches this process starts it again, and it those that it leads
         describe(sitting, f"It failed: {error.message}")
         yield events.Failed(message=error.message, hint=error.hint, **sitting.stamp())
 
@@ -95,7 +97,8 @@ def _step(sitting: Sitting) -> Iterator[events.RunEvent]:
     try:
         with leading(sitting):
             sitting.tally.add(train_step(sitting.bench, sitting.state))
-        yield from turns.take_turns(sitting)
+        with resting(sitting):
+            yield from turns.take_turns(sitting)
     except NotFinite as error:
         yield from rescue.roll_back(sitting, broken(error))
     except (RuntimeError, MemoryError) as error:

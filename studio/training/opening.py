@@ -45,17 +45,16 @@ def open_sitting(
     check_dataset(config, dataset)
     beat()
     need, free = _measure(config), memory.free_bytes(device)
-    if device.type == "cpu":
-        free /= world.local_size
+    sharers = world.local_size if device.type == "cpu" else 1
     beat()
     state = fresh(folder, config, dataset.info, device)
     restored = checkpoint.restore(folder.checkpoints, state, config)
-    state.batch = need.largest_batch(max(1, state.batch // world.size), free) * world.size
+    state.batch = need.largest_batch(max(1, state.batch // world.size), free / sharers) * world.size
     sitting = Sitting(
         folder=folder, config=config, dataset=dataset, bench=make_bench(config, device, dataset, beat, world), state=state,
         due=due_after(config, state), pace=Pace(state.images, state.seconds), clock=clock,
         scoring=Scoring(folder, config, dataset),
-        need_bytes=need.bytes(state.batch // world.size), free_bytes=int(min(free, 2**62)),
+        need_bytes=need.bytes(state.batch // world.size) * sharers, free_bytes=int(min(free, 2**62)),
     )  # fmt: skip
     if restored.file:
         sitting.saved_step = state.step

@@ -153,6 +153,46 @@ def test_a_killed_process_ends_the_others_in_plain_words(tmp_path):
     assert "process" in last["message"] and "checkpoint" in last["hint"]
 
 
+def test_a_run_hires_the_processes_that_its_settings_ask_for(tmp_path):
+    config = planted(tmp_path, kimg=0.032)
+    lone, led = (
+        make_run(tmp_path / "lone", config),
+        make_run(tmp_path / "led", dataclasses.replace(config, processes=2)),
+    )
+    for folder in (lone, led):
+        assert main([str(folder.root), "--nice", "0"]) == 0
+    expected, found = (checkpoint.read(checkpoint.found(folder.checkpoints)[0])[0] for folder in (lone, led))
+    assert any(not torch.equal(found[name], values) for name, values in expected.items()), "it was alone after all"
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, atol=1e-4, rtol=1e-3, msg=lambda text, name=name: name + text)
+    assert children(os.getpid()) == []
+
+
+@pytest.mark.parametrize("victim", ["leader", "other"])
+def test_a_hired_process_and_its_leader_end_with_each_other_and_leave_the_rest_to_the_studio(tmp_path, victim):
+    folder = make_run(tmp_path / "run", planted(tmp_path, kimg=0.0, processes=2))
+    command = [sys.executable, "-m", "studio.training", str(folder.root), "--nice", "0"]
+    with open(tmp_path / "log", "wb") as log:
+        leader = subprocess.Popen(command, stdout=log, stderr=log)
+    until(lambda: "progress" in told(folder))
+    (other,) = children(leader.pid)
+    os.kill({"leader": leader.pid, "other": other}[victim], signal.SIGKILL)
+    assert leader.wait(PATIENCE_SECONDS) != 0
+    until(lambda: not Path(f"/proc/{other}").exists() or "zombie" in Path(f"/proc/{other}/status").read_text())
+    assert "failed" not in told(folder), (tmp_path / "log").read_text()
+
+
+def told(folder):
+    return [record["event"] for record in (read_records(folder.events)[0] if folder.events.exists() else [])]
+
+
+def until(true):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def children(parent):
     return [int(text) for text in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 

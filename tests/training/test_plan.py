@@ -87,6 +87,14 @@ def test_what_differs_from_the_base_is_bridged_and_a_new_critic_gets_a_head_star
     assert plan(5, dataclasses.replace(INFO, resolution=64), card(), **LAPTOP).config.critic_warmup_kimg == 0
 
 
+def test_cores_share_the_batch_where_that_is_quicker():
+    def shared_by(minutes=5.0, **given):
+        return plan(minutes, INFO, **(LAPTOP | given)).config.processes
+
+    assert shared_by() == shared_by(family="r3gan") == shared_by(cores=8) == 2
+    assert 1 == shared_by(family="fastgan") == shared_by(device="cuda") == shared_by(cores=1) == shared_by(minutes=0.5)
+
+
 def test_odd_sizes():
     assert plan(5, dataclasses.replace(INFO, resolution=96), **LAPTOP).config.settings["resolution"] == 32
     with pytest.raises(BadInput, match="50 px"):
