@@ -187,6 +187,15 @@ class TrainConfig(Checked):
         label="LeCam",
         advanced=True,
     )
+    vision_aided: float = option(
+        0.0,
+        help="A second critic judges by what the studio's feature network sees, with this weight: shapes come sooner. "
+        "1 is usual, 0 is off.",
+        low=0,
+        high=100,
+        label="Vision-aided critic",
+        advanced=True,
+    )
     rebuild_weight: float = option(
         1.0,
         help="How much it counts that a critic which can redraw your pictures (FastGAN's) does so well.",

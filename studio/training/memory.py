@@ -15,7 +15,7 @@ from torch import Tensor
 from studio.families.base import settings_from
 from studio.training.bench import Bench
 from studio.training.config import TrainConfig
-from studio.training.state import compute_dtype, new_state, pick_device, tensors_of
+from studio.training.state import OPTIMIZERS, compute_dtype, new_state, pick_device, tensors_of
 from studio.training.step import train_step
 
 _SLOPES_AND_SCRATCH = 1.3
@@ -70,7 +70,8 @@ def measure(config: TrainConfig) -> Need:
             with torch.autograd.graph.saved_tensors_hooks(held.pack, held.unpack):
                 train_step(_bench(config, device), state)
             peaks.append(held.peak)
-    weights = [*state.generator.parameters(), *state.discriminator.parameters()]
+    groups = [group for name in OPTIMIZERS for group in getattr(state, name).param_groups]
+    weights = [weight for group in groups for weight in group["params"]]
     fixed = sum(_bytes(value) for value in tensors_of(state).values()) + sum(map(_bytes, weights))
     del state
     gc.collect()

@@ -14,6 +14,7 @@ from studio.families.base import family, settings_from
 from studio.ops import precision, seeds
 from studio.training.config import TrainConfig
 from studio.training.regularisers import require_able
+from studio.training.watcher import Watcher
 
 
 @dataclass(kw_only=True)
@@ -21,6 +22,7 @@ class TrainState:
     """The networks, their optimizers and the counters of a run.
 
     Attributes:
+        watcher: the vision-aided critic, if the settings ask for one.
         average: the generator whose weights are the moving average; it is what people play.
         step: generator steps done; images: real pictures shown to the critic; seconds: time trained.
         batch: pictures at once, halved when memory runs out.
@@ -50,6 +52,7 @@ class TrainState:
     sign_count: int = 0
     sign_mean: float = 0.0
     diversity: float = 0.0
+    watcher: Watcher | None = None
 
     @property
     def kimg(self) -> float:
@@ -70,7 +73,7 @@ COUNTERS = (
     "diversity",
 )
 MEANS = ("path_mean", "sign_sum", "logit_means")
-NETWORKS = ("generator", "discriminator", "average")
+NETWORKS = ("generator", "discriminator", "average", "watcher")
 OPTIMIZERS = ("g_optimizer", "d_optimizer")
 
 
@@ -85,11 +88,13 @@ def new_state(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.stream(config.seed, "networks").initial_seed())
         generator, discriminator = kind.generator(settings), kind.discriminator(settings)
+        watcher = Watcher() if config.vision_aided else None
+    critics = nn.ModuleList(critic for critic in (discriminator, watcher) if critic is not None)
     if base is not None:
         generator.load_state_dict(base[0].state_dict())
         if base[1] is not None:
             discriminator.load_state_dict(base[1].state_dict())
-    for network in (generator, discriminator):
+    for network in (generator, critics):
         network.to(device=device, dtype=torch.float32).to(memory_format=torch.channels_last)
         network.train().requires_grad_(True)
     freeze(discriminator, config.freeze_d_layers)
@@ -99,7 +104,8 @@ def new_state(
         discriminator=discriminator,
         average=copy.deepcopy(generator).eval().requires_grad_(False),
         g_optimizer=make_optimizer(config, generator, generator_side=True),
-        d_optimizer=make_optimizer(config, discriminator, generator_side=False),
+        d_optimizer=make_optimizer(config, critics, generator_side=False),
+        watcher=watcher,
         path_mean=torch.zeros([], device=device),
         sign_sum=torch.zeros([], device=device),
         logit_means=torch.zeros(2, device=device),
@@ -147,8 +153,8 @@ def tensors_of(state: TrainState) -> dict[str, Tensor]:
     """Every tensor of the state under its name, such as `average.mapping.w_avg` or `g_optimizer.3.exp_avg`."""
     found: dict[str, Tensor] = {name: getattr(state, name) for name in MEANS}
     for name in NETWORKS:
-        network: nn.Module = getattr(state, name)
-        found |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+        network: nn.Module | None = getattr(state, name)
+        found |= {f"{name}.{key}": value for key, value in network.state_dict().items()} if network else {}
     for name in OPTIMIZERS:
         optimizer: torch.optim.Optimizer = getattr(state, name)
         for place, entry in optimizer.state_dict()["state"].items():
@@ -162,7 +168,8 @@ def put_tensors(state: TrainState, tensors: Mapping[str, Tensor]) -> None:
         if name in tensors:
             setattr(state, name, tensors[name].to(getattr(state, name).device))
     for name in NETWORKS:
-        getattr(state, name).load_state_dict(_below(tensors, name))
+        if (network := getattr(state, name)) is not None:
+            network.load_state_dict(_below(tensors, name))
     for name in OPTIMIZERS:
         _put_optimizer(getattr(state, name), _below(tensors, name))
 

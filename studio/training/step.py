@@ -22,6 +22,7 @@ from studio.training.config import TrainConfig
 from studio.training.pictures import make_pictures, place_in_order, real_pictures, varied
 from studio.training.regularisers import clip_weights, feature_distance, lecam, moved_means, smoothed
 from studio.training.state import TrainState
+from studio.training.watcher import Watcher
 
 __all__ = ["Batch", "Bench", "Metrics", "NotFinite", "place_in_order", "train_step"]
 
@@ -95,12 +96,13 @@ def finish_step(config: TrainConfig, state: TrainState) -> None:
 def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor | None) -> tuple[Metrics, Made]:
     """G learns to raise D's logits on its pictures; where these are compared with `real` ones, they share their labels."""
     objective, weight, metrics = bench.objective, bench.config.feature_matching, Metrics()
-    with _learning(state.generator, state.discriminator), bench.quick():
+    with _resting(state.discriminator, state.watcher), bench.quick():
         given = label if objective.wants_real else None
         made, _, made_label = make_pictures(bench, state, "generator", len(real), given)
         plain, made = made.detach(), varied(bench, state, made, "generator")
         with torch.no_grad():
-            beside = varied(bench, state, real, "generator real") if objective.wants_real or weight else real
+            compares = objective.wants_real or weight
+            beside = varied(bench, state, real, "generator real") if compares else real
             real_logits = state.discriminator(beside, label) if objective.wants_real else None
         logits, real_logits = compared(bench, state.discriminator(made, made_label), real_logits)
         loss = objective.generator(logits, real_logits).mean()
@@ -111,6 +113,11 @@ def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor 
                 wanted = critic.features(beside, label)
             distance = feature_distance(wanted, critic.features(made, made_label), bench.world.mean)
             metrics["feature_distance"], loss = distance.detach(), loss + weight * distance
+        if state.watcher:
+            with torch.no_grad():
+                watched_real = state.watcher(beside) if objective.wants_real else None
+            seen, watched_real = compared(bench, state.watcher(made), watched_real)
+            loss = loss + bench.config.vision_aided * objective.generator(seen, watched_real).mean()
     figures = [*metrics.values(), *moving(state)]
     metrics["g_norm"] = descend(bench, state.g_optimizer, loss, "forger", figures)
     return metrics, (plain, made_label)
@@ -131,7 +138,7 @@ def compared(bench: Bench, *logits: Tensor | None) -> tuple[Tensor, ...]:
 def path_length_step(bench: Bench, state: TrainState) -> Metrics:
     """Equal steps in w should change pictures equally (Karras et al. 2020, section 3.2), on half a batch."""
     config, rows = bench.config, state.batch // bench.world.size
-    with _learning(state.generator, state.discriminator), bench.exact():
+    with _resting(state.discriminator), bench.exact():
         pictures, styles, _ = make_pictures(bench, state, "path", max(1, rows // PATH_BATCH_SHRINK))
         penalty, mean = penalties.path_length(
             pictures,
@@ -155,9 +162,11 @@ def discriminator_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics
     with torch.no_grad(), bench.quick():
         made = varied(bench, state, sides.made, f"discriminator {sides.turn}")
         real = varied(bench, state, sides.real, f"real {sides.turn}")
-    with _learning(state.discriminator, state.generator):
+    with _resting(state.generator):
         with bench.quick():
             real_logits, fake_logits, terms = judge(bench, state, sides, real, made)
+            if state.watcher:
+                terms["watcher"] = config.vision_aided * watch(bench, state.watcher, real, made)
             loss = objective.discriminator(*compared(bench, real_logits, fake_logits)).mean()
         metrics = {"loss_d": loss.detach(), "real_logit": _mean(real_logits), "fake_logit": _mean(fake_logits)}
         terms |= logit_terms(bench, state, real_logits, fake_logits, sides.turn)
@@ -192,6 +201,12 @@ def judge(
     return real_logits, fake_logits, {}
 
 
+def watch(bench: Bench, watcher: Watcher, real: Tensor, made: Tensor) -> Tensor:
+    """The same game before the vision-aided critic: its loss, a scalar."""
+    seen_made, seen_real = watcher(torch.cat([made, real])).chunk(2)
+    return bench.objective.discriminator(*compared(bench, seen_real, seen_made)).mean()
+
+
 def logit_terms(bench: Bench, state: TrainState, real: Tensor, fake: Tensor, turn: int) -> dict[str, Tensor]:
     """What is added to D's loss because of its logits [n, k] alone."""
     config, terms = bench.config, dict[str, Tensor]()
@@ -216,7 +231,7 @@ def sloped(bench: Bench, state: TrainState, real: Tensor, made: Tensor, sides: S
 
 def smoothing_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics:
     """A step of D for R1 and R2 alone, as heavy as the steps that went without."""
-    with _learning(state.discriminator, state.generator):
+    with _resting(state.generator):
         terms = smoothing_terms(bench, state, sides)
         loss = torch.stack(list(terms.values())).sum()
         metrics = {name: term.detach() for name, term in terms.items()}
@@ -283,9 +298,9 @@ def _mean(logits: Tensor) -> Tensor:
 
 
 @contextmanager
-def _learning(learner: nn.Module, other: nn.Module) -> Iterator[None]:
-    """Only `learner` gets slopes; weights that are frozen for good stay so."""
-    resting = [weight for weight in other.parameters() if weight.requires_grad]
+def _resting(*networks: nn.Module | None) -> Iterator[None]:
+    """The weights of these networks get no slopes; those that are frozen for good stay so."""
+    resting = [weight for network in networks if network for weight in network.parameters() if weight.requires_grad]
     for weight in resting:
         weight.requires_grad_(False)
     try:

@@ -54,7 +54,13 @@ def kinds(tmp_path):
     classes = make_dataset(tmp_path / "classes", classes=3)
     base = make_config(classes, settings={"classes": 3}, batch=16, kimg=1.0, r1_interval=2, mirror=True)
     plain = make_config(pictures, batch=8, kimg=1.0, r1_interval=2)
-    penalties = {"r1_gamma": 0.0, "gradient_penalty": 10.0, "objective": "relativistic_average", "lecam": 0.3}
+    penalties = {
+        "r1_gamma": 0.0,
+        "gradient_penalty": 10.0,
+        "objective": "relativistic_average",
+        "lecam": 0.3,
+        "vision_aided": 0.5,
+    }
     return {
         "stylegan2": dataclasses.replace(base, instance_noise=0.1, r2_gamma=0.5, augment_start_p=0.6, d_steps=2),
         "mlp": dataclasses.replace(other(plain, "mlp"), **penalties, augment="diffaugment", optimizer="sgd"),
