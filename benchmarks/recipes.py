@@ -4,7 +4,8 @@ python -m benchmarks.recipes ZIPS_OR_FOLDERS... --out results --minutes 5 --coun
 python -m benchmarks.recipes ... --recipe "wide: family=fastgan settings.width=48" --recipe "from birds: base=naturalist"
 python -m benchmarks.recipes --out results --report docs/recipes
 
-A recipe is the studio's plan with changes; without any, the plan itself. Runs are real trainer processes, one after the
+A recipe is the studio's plan with changes; without any, the plan itself, from the model that it chooses (base=none:
+from nothing). Runs are real trainer processes, one after the
 other; what is in the results folder already is not run again. Scores are of the averaged generator at the end: KID and
 coverage against the whole set, also against pictures that the run never saw, and copies against those that it saw.
 """
@@ -38,7 +39,7 @@ from studio.services.training_desk import changed
 from studio.training import events, sheet
 from studio.training.config import TrainConfig
 from studio.training.folder import RunFolder
-from studio.training.plan import plan
+from studio.training.plan import plan, suggested_base
 from studio.training.process import trainer_command, without_secrets
 from studio.training.scores import Scores
 from studio.training.scoring import scorer_of
@@ -51,10 +52,11 @@ _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """The plan with changes. `base` is a model on the shelf, `family` an architecture; both empty: as planned."""
+    """The plan with changes. `base` is a model of ours, "auto" for the one that the plan chooses, "" for none; `family`
+    an architecture, "" as planned."""
 
-    name: str
-    base: str = ""
+    name: str = "as planned"
+    base: str = "auto"
     family: str = ""
     changes: tuple[tuple[str, Any], ...] = ()
 
@@ -63,12 +65,13 @@ class Recipe:
         """ "name: base=naturalist family=fastgan r1_gamma=0.5 settings.width=48" """
         name, _, rest = text.partition(":")
         given = dict(part.split("=", 1) for part in rest.split())
-        base, family = given.pop("base", ""), given.pop("family", "")
+        base, family = given.pop("base", "auto"), given.pop("family", "")
         return cls(name=name.strip(), base=base, family=family, changes=tuple((k, _value(v)) for k, v in given.items()))
 
     def config(self, info: DatasetInfo, minutes: float) -> TrainConfig:
         """What the run does. Without a family the plan chooses."""
-        folder = bundled("models") / self.base if self.base else None
+        base = chosen_base(info, minutes, self.family) if self.base == "auto" else self.base
+        folder = bundled("models") / base if base and base != "none" else None
         chosen = {"family": self.family} if self.family else {}
         config = plan(minutes, info, load_card(folder) if folder else None, **chosen).config
         plain = {name: value for name, value in self.changes if not name.startswith("settings.")}
@@ -91,7 +94,7 @@ def main() -> None:
     for minutes in chosen.minutes:
         for source in chosen.sets:
             for count in chosen.counts:
-                for recipe in chosen.recipe or [Recipe(name="plan")]:
+                for recipe in chosen.recipe or [Recipe()]:
                     run(chosen.out, source, count, chosen.resolution, minutes, recipe)
     if chosen.report:
         report(chosen.out, chosen.report)
@@ -118,7 +121,7 @@ def run(out: Path, source: Path, count: int, resolution: int, minutes: float, re
     against_all, against_seen = judged(made, whole, size), judged(made, seen, size)
     result = {
         "set": source.stem, "count": info.count, "minutes": minutes, "recipe": recipe.name, "family": config.family,
-        "base": recipe.base, "size_px": size, "kimg": last["kimg"], "seconds": last["seconds"],
+        "base": Path(config.base_model).name, "size_px": size, "kimg": last["kimg"], "seconds": last["seconds"],
         "images_per_second": last["images_per_second"], "sign": last["metrics"].get("sign"),
         "augment_p": last["metrics"].get("augment_p"), "kid": against_all.kid, "precision": against_all.precision,
         "recall": against_all.recall, "coverage": against_all.coverage, "diversity": against_all.diversity,
@@ -128,6 +131,12 @@ def run(out: Path, source: Path, count: int, resolution: int, minutes: float, re
     (folder / "result.json").write_text(json.dumps(result, indent=1))
     shutil.rmtree(folder / "run" / "checkpoints", ignore_errors=True)
     print(line(result), flush=True)
+
+
+def chosen_base(info: DatasetInfo, minutes: float, family: str) -> str:
+    """The shipped model that the studio would start from by itself; "" for none."""
+    cards = {place.parent.name: load_card(place.parent) for place in bundled("models").glob("*/config.json")}
+    return suggested_base(cards, info, minutes, family=family or "stylegan2")
 
 
 def train(root: Path, config: TrainConfig) -> Path:

@@ -116,7 +116,7 @@ def _small(device: torch.device) -> Extractor:
     network = load_small(device)
     describe = "Our own small network, taught without labels on paintings, plates, icons, emoji, sprites and clothes."
     return Extractor(
-        name="small", dim=network.dim, describe=describe, near_duplicate=0.03, network=network, device=device
+        name="small", dim=network.dim, describe=describe, near_duplicate=0.04, network=network, device=device
     )
 
 
