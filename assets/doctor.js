@@ -1,6 +1,6 @@
 // The dataset doctor's card under the pictures of a new run: what could be mended, each finding as one line with some
 // of its pictures and a button that mends and undoes. Nothing changes without a click.
-import { attempt, clamp, complain, emit, fileUrl, h, icon, on, open } from "./studio.js";
+import { attempt, clamp, complain, emit, fileUrl, h, icon, on, open, plural } from "./studio.js";
 
 const ON_A_LINE = 6;
 const PAGE = 60;
@@ -29,8 +29,6 @@ async function show(desk, value) {
 }
 
 // ── the card ──
-
-const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
 function draw(desk) {
   const count = desk.findings.length;

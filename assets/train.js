@@ -1,6 +1,6 @@
 // The first step of a new run: pictures arrive by drag and drop, are looked through, and the report says what was found.
 // The component's value tells Gradio what was chosen: {token, upload, suggestion} or {token, dataset}.
-import { attempt, call, complain, emit, errand, fileUrl, h, icon, notice, on, open, post, session } from "./studio.js";
+import { attempt, call, complain, emit, errand, fileUrl, h, icon, notice, on, open, plural, post, session } from "./studio.js";
 import { filesChosen, filesDropped } from "./dropping.js";
 import { outcome } from "./waiting.js";
 
@@ -152,7 +152,7 @@ function working(desk, verb, cancel) {
     tell(done, total, sentence) {
       const percent = total ? Math.round((100 * done) / total) : 0;
       if (sentence) line.textContent = sentence;
-      figure.textContent = total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")} files` : "";
+      figure.textContent = total ? `${done.toLocaleString("en")} of ${plural(total, "file")}` : "";
       fill.style.width = `${percent}%`;
       bar.ariaValueNow = percent;
     },
@@ -193,8 +193,6 @@ async function startOver(desk, upload) {
 }
 
 // ── the report ──
-
-const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
 function showReport(desk, upload, report) {
   desk.body.replaceChildren(h("div.report", { id: "report" },
@@ -252,7 +250,7 @@ const COLOURS = { 1: "grey", 3: "colour", 4: "with transparency" };
 
 function aboutDataset({ count, resolution, channels, labels }) {
   const parts = [plural(count, "picture"), `${resolution} px`, COLOURS[channels]];
-  if (labels.length) parts.push(`${labels.length} classes`);
+  if (labels.length) parts.push(plural(labels.length, "class", "classes"));
   return parts.join(" · ");
 }
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from studio import __version__
 from studio.errors import BadInput, Busy, StudioError
 from studio.paths import Home, default_home
+from studio.words import counted
 
 if TYPE_CHECKING:
     from studio.services.imports import About, Look
@@ -647,7 +648,7 @@ class _Stages:
 
 
 def _print_look(look: Look) -> None:
-    classes = f", {len(look.classes)} classes" if look.classes else ""
+    classes = f", {counted(len(look.classes), 'class', 'classes')}" if look.classes else ""
     print(f"{look.format}\n{look.family_title}, {look.resolution} px{classes}, {look.file_name}")
     for warning in look.warnings:
         print(warning)

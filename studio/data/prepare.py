@@ -41,6 +41,7 @@ from studio.data.squares import Square
 from studio.errors import BadInput
 from studio.options import Checked, option, to_json
 from studio.paths import explain_disk, put_in_place, require_space, sync_folder, temporary_beside, write_file
+from studio.words import counted
 
 RESOLUTIONS = (32, 64, 128, 256, 512)
 NO_FOLDER = "other"
@@ -271,7 +272,9 @@ class _Writer:
             file.write(self._header(self.expected))
             self._write_rows(file, pictures, answers, progress)
             if len(self.used) < FEWEST:
-                raise BadInput(f"Only {len(self.used)} pictures could still be opened.", "Upload them again.")
+                raise BadInput(
+                    f"Only {counted(len(self.used), 'picture')} could still be opened.", "Upload them again."
+                )
             file.seek(0)
             file.write(self._header(len(self.used)))
             file.flush()

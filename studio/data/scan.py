@@ -271,7 +271,12 @@ def _warnings(pictures: Sequence[Picture], sides: list[int]) -> tuple[str, ...]:
     found = []
     different = len({picture.pixel_hash for picture in pictures})
     if different < FEWEST:
-        found.append(f"Only {different} of the pictures differ from each other; very little can be learnt from them.")
+        same = (
+            "All pictures are the same"
+            if different == 1
+            else f"Only {different} of the pictures differ from each other"
+        )
+        found.append(f"{same}; very little can be learnt from them.")
     elif different < FEW:
         found.append(
             f"{different} pictures are so few that they will mostly be copied. {GOOD_NUMBER} to 100 are home ground."

@@ -38,6 +38,7 @@ from studio.options import from_json, to_json
 from studio.paths import Home, bring_back, explain_disk, new_id, remove, require_space, safe_name, set_aside, write_file
 from studio.services import doctor
 from studio.services.jobs import Job, Jobs
+from studio.words import counted
 
 _CHUNK_BYTES = 1 << 20
 _SPARE_BYTES = 200_000_000
@@ -337,7 +338,7 @@ class Datasets:
         report, settings = self.look(source, changes, tell=tell)
         shown = title or settings.title or report.source
         info = prepare(report, settings, self.home.datasets / new_id(shown), shown, limits=self.limits.archive)
-        tell(f"Prepared {info.count:,} pictures at {info.resolution} px.")
+        tell(f"Prepared {counted(info.count, 'picture')} at {info.resolution} px.")
         return info
 
     def look(

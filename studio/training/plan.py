@@ -17,6 +17,7 @@ from studio.errors import BadInput
 from studio.training.base_model import Fit, fit
 from studio.training.config import TrainConfig
 from studio.weights.card import ModelCard
+from studio.words import counted
 
 SHORT_MINUTES = 60.0
 SMALL_SET = 1000
@@ -326,7 +327,7 @@ def _reasons(
     if size < info.resolution:
         yield f"Your pictures are {info.resolution} px wide; with more time the model could use more of that."
     if config.augment == "ada":
-        few = f"You have {_count(info.count)} pictures. " if info.count < SMALL_SET * 5 else ""
+        few = f"You have {counted(info.count, 'picture')}. " if info.count < SMALL_SET * 5 else ""
         yield f"{few}They are varied as strongly as the critic needs, so that it does not learn them by heart (ADA)."
     if config.freeze_d_layers:
         yield "The critic keeps its first layers, because there are few pictures (Freeze-D)."
@@ -339,7 +340,7 @@ def _reasons(
 
 
 def _duration(minutes: float) -> str:
-    return f"{minutes:g} minutes" if minutes < 120 else f"{minutes / 60:g} hours"
+    return counted(minutes, "minute") if minutes < 120 else counted(minutes / 60, "hour")
 
 
 def _count(number: float) -> str:

@@ -25,6 +25,7 @@ from studio.ui import doctor
 from studio.ui.calls import Visitor
 from studio.ui.controls import control, described, values
 from studio.ui.mounting import mounted
+from studio.words import counted
 
 DIAL = (("5 minutes", 5), ("Half an hour", 30), ("An evening", 180), ("A night", 480))
 FAMILIES = (
@@ -170,7 +171,7 @@ def _about(studio: Studio, config: TrainConfig) -> str:
     name = config.dataset.replace("\\", "/").rstrip("/").rpartition("/")[2]
     try:
         info = studio.datasets.info(name)
-        pictures = f"{info.count:,} pictures of {info.title}"
+        pictures = f"{counted(info.count, 'picture')} of {info.title}"
     except StudioError:
         pictures = name
     size = config.settings.get("resolution")

@@ -65,6 +65,11 @@ def test_the_reasons_are_sentences():
         assert len(reasons) >= 3 and all(reason.endswith(".") and reason[0].isupper() for reason in reasons)
 
 
+def test_one_minute_is_not_many():
+    told = [plan(minutes, INFO, **LAPTOP).reasons[0] for minutes in (1, 5, 60, 180)]
+    assert [" ".join(reason.split()[1:3]) for reason in told] == ["1 minute", "5 minutes", "60 minutes", "3 hours"]
+
+
 def test_a_base_gives_its_settings_and_gentler_ways():
     base = card()
     config = plan(5, dataclasses.replace(INFO, labels=(), counts=(), resolution=64), base, **LAPTOP).config
