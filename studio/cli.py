@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio import __version__
 from studio.errors import BadInput, Busy, StudioError
+from studio.families.base import FROM_NOTHING
 from studio.paths import Home, default_home
 from studio.words import counted
 
@@ -200,9 +201,9 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument(
         "--family",
-        choices=("stylegan2", "fastgan", "r3gan", "dcgan", "mlp"),
-        default="stylegan2",
-        help="the architecture [stylegan2]",
+        choices=FROM_NOTHING,
+        default=FROM_NOTHING[0],
+        help=f"the architecture [{FROM_NOTHING[0]}]",
     )
     parser.add_argument(
         "--from",

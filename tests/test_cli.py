@@ -27,6 +27,20 @@ def test_help_loads_neither_torch_nor_gradio(command: str) -> None:
     assert "usage: python -m studio" in done.stdout
 
 
+def test_the_networks_of_a_new_run_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    from studio.families.base import FAMILIES, FROM_NOTHING, TRAINED
+    from studio.options import options
+    from studio.training.config import TrainConfig
+    from studio.ui import train
+
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    assert f"{{{','.join(FROM_NOTHING)}}}" in "".join(capsys.readouterr().out.split())
+    assert [name for _, name in train.FAMILIES] == list(FROM_NOTHING)
+    assert next(option for option in options(TrainConfig) if option.name == "family").choices == TRAINED
+    assert set(FROM_NOTHING) < set(TRAINED) <= set(FAMILIES)
+
+
 def test_a_port_in_use_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

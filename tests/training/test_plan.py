@@ -4,7 +4,7 @@ import pytest
 
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
-from studio.families.base import family, settings_from
+from studio.families.base import FROM_NOTHING, family, settings_from
 from studio.training.plan import generator_macs, plan, speed_of, suggested_base, wanted_kimg
 from studio.weights.card import ModelCard
 
@@ -117,7 +117,7 @@ def test_another_family_keeps_its_own_manners():
     assert config.family == "dcgan" and config.path_length_weight == 0 and config.augment == "diffaugment"
 
 
-@pytest.mark.parametrize("family_name", ["stylegan2", "fastgan", "r3gan", "dcgan", "mlp"])
+@pytest.mark.parametrize("family_name", FROM_NOTHING)
 def test_every_family_can_be_planned_and_built(family_name):
     info = dataclasses.replace(INFO, resolution=32)
     planned = plan(5, info, family=family_name, device="cpu", cores=2).config
