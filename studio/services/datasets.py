@@ -29,7 +29,7 @@ from studio.data.info import INFO_FILE, SHEET_FILE, DatasetInfo, open_pixels, re
 from studio.data.labels import clean_label, passed_over
 from studio.data.prepare import PrepareSettings, count_squares, prepare, suggest
 from studio.data.progress import Cancel, Progress, never, silent
-from studio.data.scan import Picture, Scanned, ScanReport, look_through
+from studio.data.scan import Picture, Scanned, ScanReport, scan
 from studio.data.sheets import CELL_PX, cell, spread, to_webp
 from studio.data.sources import Named
 from studio.data.thumbnails import duplicate_pairs, duplicate_sheet, upload_sheet
@@ -211,8 +211,8 @@ class Datasets:
         with _Working(upload):
             files = upload.folder / "files"
             named = [Named(path=files / one.file, label=one.label) for one in upload.arrived()]
-            scanned = look_through(named, progress=progress, cancelled=cancelled, limits=self.limits.archive,
-                                   name=_source_name(named), film=film, frames=upload.folder / "frames")  # fmt: skip
+            scanned = scan(named, progress=progress, cancelled=cancelled, limits=self.limits.archive,
+                           name=_source_name(named), film=film, frames=upload.folder / "frames")  # fmt: skip
             report = scanned.report
             say("Looking for what could be mended")
             doctor.write_record(upload.folder, scanned, _findings(scanned, cancelled))
@@ -349,7 +349,7 @@ class Datasets:
         `tell` hears what the dataset doctor found, too, and with which setting it can be mended.
         """
         film = PrepareSettings(**changes).film
-        scanned = look_through(source, limits=self.limits.archive, film=film, frames=self.home.cache / "frames")
+        scanned = scan(source, limits=self.limits.archive, film=film, frames=self.home.cache / "frames")
         report = scanned.report
         tell(f"{len(report.pictures):,} pictures, {report.smallest} to {report.largest} px (shorter side).")
         for refusal in report.refused:
