@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from studio.data.archive import ArchiveLimits
 from studio.data.choices import Choices
 from studio.data.cuts import Box
-from studio.data.doctor import Finding, examine
+from studio.data.doctor import Finding, examine, mended, topics_named
 from studio.data.frames import Film
 from studio.data.info import INFO_FILE, SHEET_FILE, DatasetInfo, open_pixels, read_info, write_info_text
 from studio.data.labels import clean_label, passed_over
@@ -328,26 +328,38 @@ class Datasets:
     # Preparing where it lies
 
     def prepare_here(
-        self, source: Path, changes: Mapping[str, Any], title: str = "", *, tell: Callable[[str], None]
+        self,
+        source: Path,
+        changes: Mapping[str, Any],
+        title: str = "",
+        mend: Iterable[str] = (),
+        *,
+        tell: Callable[[str], None],
     ) -> DatasetInfo:
         """Make a dataset of a folder or a zip where it lies, as the command line does; `tell` hears what was found.
 
+        Args:
+            mend: topics of findings that are mended, as a click on the page does, or "all".
+
         Raises:
-            BadInput: no pictures, too few, or settings that do not fit them. NoSpace.
+            BadInput: no pictures, too few, settings that do not fit them, or no such topic. NoSpace.
         """
-        report, settings = self.look(source, changes, tell=tell)
+        report, settings, choices = self.look(source, changes, mend, tell=tell)
         shown = title or settings.title or report.source
-        info = prepare(report, settings, self.home.datasets / new_id(shown), shown, limits=self.limits.archive)
+        info = prepare(report, settings, self.home.datasets / new_id(shown), shown, choices=choices,
+                       limits=self.limits.archive)  # fmt: skip
         tell(f"Prepared {counted(info.count, 'picture')} at {info.resolution} px.")
         return info
 
     def look(
-        self, source: Path, changes: Mapping[str, Any], *, tell: Callable[[str], None]
-    ) -> tuple[ScanReport, PrepareSettings]:
-        """Judge a folder, a zip or a film where it lies; the report, and the suggested settings with `changes`.
+        self, source: Path, changes: Mapping[str, Any], mend: Iterable[str] = (), *, tell: Callable[[str], None]
+    ) -> tuple[ScanReport, PrepareSettings, Choices]:
+        """Judge a folder, a zip or a film where it lies; the report, the suggested settings with what is mended and
+        with `changes`, and what is left out.
 
-        `tell` hears what the dataset doctor found, too, and with which setting it can be mended.
+        `tell` hears what the dataset doctor found, too. Raises as `prepare_here`.
         """
+        topics = topics_named(mend)
         film = PrepareSettings(**changes).film
         scanned = scan(source, limits=self.limits.archive, film=film, frames=self.home.cache / "frames")
         report = scanned.report
@@ -356,10 +368,12 @@ class Datasets:
             tell(f"  left out: {refusal.file}: {refusal.reason}")
         for warning in report.warnings:
             tell(warning)
-        for finding in _findings(scanned, never):
-            remedy = " ".join(f"{name}={value}" for name, value in finding.settings.items())
-            tell(f"{finding.sentence}{f' ({remedy})' if remedy else ''}")
-        return report, replace(suggest(report), **changes)
+        findings = _findings(scanned, never)
+        choices, mends = mended(findings, topics)
+        settings = replace(suggest(report), **{**mends, **changes})
+        for line in doctor.told(findings, report.pictures, settings, choices):
+            tell(line)
+        return report, settings, choices
 
     def start_scan(self, upload_id: str, film: Film | None = None) -> str:
         """`scan` in the background; returns the id of its job, whose result is the report."""

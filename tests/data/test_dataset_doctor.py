@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from studio.data.choices import Choices
 from studio.data.dataset import open_dataset
-from studio.data.doctor import Finding, examine
+from studio.data.doctor import TOPICS, Finding, examine, mended, topics_named
 from studio.data.prepare import PrepareSettings, count_squares, prepare
 from studio.data.scan import Scanned, scan
 from studio.errors import BadInput
@@ -59,10 +59,22 @@ PLANTED: dict[str, Callable[[Image.Image], Image.Image]] = {
 def test_what_is_planted_is_found_and_would_be_left_out(topic: str, healthy: Path, noise) -> None:
     PLANTED[topic](noise(99, 140, 128)).save(healthy / "planted.png")
     scanned, found = found_in(healthy)
-    assert set(found) == {topic}
+    assert set(found) == {topic} <= set(TOPICS)
     assert labels(scanned, found[topic].leave_out) == {"planted.png"}
     assert found[topic].sentence.startswith("1 picture ") and found[topic].remedy == "Leave it out"
     assert from_json(Finding, to_json(found[topic])) == found[topic]
+
+
+def test_mending_by_name_is_what_the_clicks_do() -> None:
+    blank = Finding(topic="blank", sentence="", remedy="", pictures=("a", "b"), leave_out=("a", "b"))
+    framed = Finding(topic="borders", sentence="", remedy="", pictures=("c",), settings={"trim_borders": True})
+    for topics, ids, changes in ((["blank"], ("a", "b"), {}), (topics_named(["ALL"]), ("a", "b"), framed.settings)):
+        choices, settings = mended([blank, framed], topics)
+        assert choices.left_out == ids and settings == changes
+        assert blank.is_mended(PrepareSettings(), choices)
+        assert framed.is_mended(PrepareSettings(**settings), choices) == bool(changes)
+    with pytest.raises(BadInput, match=r"'dust'.*blank, copies, alike"):
+        topics_named(["blank", "dust"])
 
 
 def test_copies_and_near_copies(healthy: Path, noise, encoded) -> None:
