@@ -37,12 +37,13 @@ def test_every_scene_once_and_in_order(name: str, codec: str, tmp_path: Path, no
     assert seconds == sorted(seconds) and seconds[0] < 0.2 and seconds[-1] > 1.5
 
 
-def test_at_most_so_many_evenly_spread_or_each_nth(tmp_path: Path, noise) -> None:
+def test_at_most_so_many_evenly_spread_or_every_so_many_seconds(tmp_path: Path, noise) -> None:
     film = make_film(tmp_path / "a.mp4", noise, scenes=30, frames_each=2)
     few = [frame.seconds for frame in take_frames(film, Film(video_frames=6))]
     assert 4 <= len(few) <= 6 and few[-1] > 1.4 and max(np.diff(few)) < 3 * min(np.diff(few))
-    first = [frame.seconds for frame in take_frames(film, Film(video_frames=6, video_every=2))]
-    assert len(first) == 6 and first[-1] < 1.0
+    timed = [frame.seconds for frame in take_frames(film, Film(video_seconds=0.4))]
+    assert len(timed) == 6 and min(np.diff(timed)) >= 0.4 and max(np.diff(timed)) < 0.6
+    assert [frame.seconds for frame in take_frames(film, Film(video_frames=4, video_seconds=0.4))] == timed[:4]
 
 
 def test_a_film_among_pictures_is_scanned_and_its_frames_are_kept(tmp_path: Path, folder: Path, noise) -> None:
