@@ -147,11 +147,18 @@ def test_a_short_run_starts_from_a_model_of_its_size():
     assert suggested_base(cards, INFO, 5, speed=speed) == "", "classes need a model that knows them"
 
 
-def test_a_base_grows_once_where_there_is_time():
-    info = dataclasses.replace(INFO, labels=(), counts=())
-    sizes = [plan(minutes, info, card(), **LAPTOP).config.settings["resolution"] for minutes in (5, 30, 480)]
-    assert sizes == [128, 128, 128]
-    slow = {"cores": 2, "has_bfloat16": False, "device": "cpu"}
-    assert plan(5, info, card(), **slow).config.settings["resolution"] == 64
-    small = dataclasses.replace(info, resolution=64)
-    assert plan(480, small, card(), **LAPTOP).config.settings["resolution"] == 64
+def test_a_base_grows_as_often_as_there_is_time():
+    info = dataclasses.replace(INFO, labels=(), counts=(), resolution=512)
+
+    def grown(minutes, machine=LAPTOP, base=None, **changes):
+        return plan(minutes, dataclasses.replace(info, **changes), base or card(), **machine).config.settings[
+            "resolution"
+        ]
+
+    assert [grown(minutes) for minutes in (5, 30, 180, 480)] == [128, 128, 256, 256]
+    slow, quick = LAPTOP | {"has_bfloat16": False}, LAPTOP | {"device": "cuda"}
+    assert grown(5, slow) == 64
+    assert grown(5, quick) == 256, "at 512 px only 4 channels would be left"
+    assert grown(5, quick, card(settings=card().settings | {"channel_base": 4096})) == 512
+    assert [grown(480, resolution=size) for size in (64, 128, 192)] == [64, 128, 64]
+    assert grown(480, resolution=64 * 3 * 4) == 256
