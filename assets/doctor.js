@@ -1,6 +1,6 @@
 // The dataset doctor's card under the pictures of a new run: what could be mended, each finding as one line with some
 // of its pictures and a button that mends and undoes. Nothing changes without a click.
-import { attempt, clamp, complain, emit, fileUrl, h, icon, on, open } from "./studio.js";
+import { attempt, clamp, complain, fileUrl, h, icon, on, open, plural } from "./studio.js";
 
 const ON_A_LINE = 6;
 const PAGE = 60;
@@ -24,13 +24,11 @@ async function show(desk, value) {
   const upload = desk.upload;
   const found = await attempt("doctor", { upload });
   if (!found || upload !== desk.upload) return;
-  Object.assign(desk, found, { before: {}, films: value.films ?? [], cells: [], lines: [] });
+  Object.assign(desk, found, { before: {}, cells: [], lines: [] });
   draw(desk);
 }
 
 // ── the card ──
-
-const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
 function draw(desk) {
   const count = desk.findings.length;
@@ -39,7 +37,6 @@ function draw(desk) {
     h("h4", "Doctor"),
     h("p.doctor-words", { id: "doctor-words" }, count ? `${plural(count, "thing")} could be mended. Nothing changes unless you click.` : "Nothing to mend."),
     count > 0 && h("ul.findings", desk.findings.map((finding) => findingLine(desk, finding))),
-    desk.films.length > 0 && filmLine(desk),
     allPictures(desk),
     desk.summary));
   refresh(desk);
@@ -149,17 +146,6 @@ function allPictures(desk) {
     if (fold.open && !place.hasChildNodes()) paged(desk, place, desk.count, async (start) => (await attempt("upload_pictures", { upload: desk.upload, start }) ?? []).slice(0, PAGE));
   });
   return fold;
-}
-
-function filmLine(desk) {
-  const frames = h("input", { type: "number", id: "film-frames", min: 1, max: 600, value: 200 });
-  const every = h("input", { type: "number", id: "film-every", min: 0, max: 100000, value: 0 });
-  const again = () => emit("rescan", { upload: desk.upload, film: { video_frames: Number(frames.value) || 200, video_every: Number(every.value) || 0 } });
-  return h("details.report-part", { id: "doctor-films" },
-    h("summary", `Frames of ${desk.films.length === 1 ? desk.films[0] : plural(desk.films.length, "film")}`),
-    h("p.muted", "They are spread evenly, and none is nearly like the one before. Each n-th takes them from the beginning instead."),
-    h("div.film-fields", h("label", "At most", frames), h("label", "Each n-th (0: spread)", every),
-      h("button.button.small", { type: "button", onclick: again }, "Take them again")));
 }
 
 // ── a square by hand ──

@@ -1,5 +1,5 @@
 // Bringing a model: a dialog that takes a file, a folder, a path or a repository of the Hub, shows what it is, and keeps it.
-import { attempt, call, fileUrl, h, icon, notice, session, StudioFailure, url } from "./studio.js";
+import { attempt, call, fileUrl, h, icon, notice, plural, session, StudioFailure, url } from "./studio.js";
 import { filesChosen, filesDropped } from "./dropping.js";
 import { outcome } from "./waiting.js";
 
@@ -297,7 +297,7 @@ function showLook(desk, look, failure) {
     head(look.format, look.file_name ? `${look.file_name} · ${size(look.size_bytes)}` : ""),
     h("div.facts",
       h("span.tag", look.family_title), h("span.tag", `${look.resolution} px`), h("span.tag", COLOURS[look.channels]),
-      look.classes.length > 0 && h("span.tag", `${look.classes.length} classes`),
+      look.classes.length > 0 && h("span.tag", plural(look.classes.length, "class", "classes")),
       look.kimg > 0 && h("span.tag", `${look.kimg.toLocaleString("en", { maximumFractionDigits: 1 })} thousand pictures seen`),
       look.learns && h("span.tag.own", "can be trained further")),
     look.warnings.length > 0 && h("ul.warnings", look.warnings.map((sentence) => h("li", sentence))),

@@ -1,6 +1,6 @@
 // The shelf: a card for every model; one click and it plays.
 import { bring, takeDrops } from "./importing.js";
-import { attempt, call, complain, dismiss, emit, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
+import { attempt, call, complain, dismiss, emit, fileUrl, h, icon, notice, on, open, openInPlayer, plural, session, show, trainFurther } from "./studio.js";
 
 export function mount(element) {
   const grid = h("div.shelf-grid", { id: "shelf" });
@@ -57,7 +57,7 @@ function card(model, refresh) {
         h("span.tag", model.family_title),
         about.channels === 4 && h("span.tag", "transparent"),
         about.channels === 1 && h("span.tag", "grey"),
-        about.classes.length > 0 && h("span.tag", `${about.classes.length} classes`),
+        about.classes.length > 0 && h("span.tag", plural(about.classes.length, "class", "classes")),
         h("span.tag", licence(about))),
       h("p", about.summary || (about.trained_on ? `Trained on ${about.trained_on}.` : "What it was trained on is not known."))),
     h("div.actions",

@@ -175,6 +175,9 @@ export const debounce = (wait, run) => {
 
 export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
+/** "1 picture", "1,200 classes". */
+export const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";
   if (seconds < 90) return `${Math.round(seconds)} s`;

@@ -1,6 +1,6 @@
 // The first step of a new run: pictures arrive by drag and drop, are looked through, and the report says what was found.
 // The component's value tells Gradio what was chosen: {token, upload, suggestion} or {token, dataset}.
-import { attempt, call, complain, emit, errand, fileUrl, h, icon, notice, on, open, post, session } from "./studio.js";
+import { attempt, call, complain, emit, errand, fileUrl, h, icon, notice, on, open, plural, post, session } from "./studio.js";
 import { filesChosen, filesDropped } from "./dropping.js";
 import { outcome } from "./waiting.js";
 
@@ -11,14 +11,20 @@ const CELL_PX = 96;
 const STEP_PX = 100;
 const SHEET_COLUMNS = 10;
 
+// How frames are taken out of films: so many, spread evenly, or one every so many seconds, as many as a film may give.
+const USUAL_FRAMES = { video_frames: 200, video_seconds: 0 };
+const FRAMES = [
+  ...[50, 100, 200, 400, 600].map((count) => [`Up to ${count}, evenly spread`, { video_frames: count, video_seconds: 0 }]),
+  ...[1, 2, 5, 10, 30, 60].map((seconds) => [`One every ${seconds === 1 ? "second" : `${seconds} seconds`}`, { video_frames: 600, video_seconds: seconds }]),
+];
+
 export async function mount(element, { trigger, props }) {
   const body = h("div", { id: "pictures", ariaLive: "polite" });
   element.replaceChildren(body);
-  const desk = { body, trigger, props, cancelled: false };
+  const desk = { body, trigger, props, cancelled: false, film: null };
   await open().catch(complain);
   on("session", () => { if (props.value) props.value = { ...props.value, token: session.token }; });
   window.addEventListener("studio-training", () => showEmpty(desk));
-  on("rescan", ({ upload, film }) => lookAgain(desk, upload, film));
   on("datasets", () => desk.body.querySelector(".dropzone") && listPrepared(desk));
   listenForBase(desk);
   await showEmpty(desk);
@@ -46,7 +52,7 @@ function listenForBase(desk) {
 // ── nothing chosen yet ──
 
 async function showEmpty(desk) {
-  desk.cancelled = false;
+  Object.assign(desk, { cancelled: false, film: null });
   choose(desk, null);
   desk.body.replaceChildren(dropzone(desk), h("div.prepared"));
   await listPrepared(desk);
@@ -152,7 +158,7 @@ function working(desk, verb, cancel) {
     tell(done, total, sentence) {
       const percent = total ? Math.round((100 * done) / total) : 0;
       if (sentence) line.textContent = sentence;
-      figure.textContent = total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")} files` : "";
+      figure.textContent = total ? `${done.toLocaleString("en")} of ${plural(total, "file")}` : "";
       fill.style.width = `${percent}%`;
       bar.ariaValueNow = percent;
     },
@@ -170,21 +176,25 @@ async function lookThrough(desk, upload, film = null) {
   const report = await outcome(job, (status) => bar.tell(status.done, status.total, status.message));
   if (!report) desk.cancelled = true;
   if (desk.cancelled) return;
+  desk.film = film;
   showReport(desk, upload, report);
   const { source: title, count, duplicates_count: copies, suggested: suggestion } = report;
-  choose(desk, { upload: { id: upload, title, count, copies, classes: report.classes.map(({ name }) => name) }, suggestion, films: report.films });
+  choose(desk, { upload: { id: upload, title, count, copies, classes: report.classes.map(({ name }) => name) }, suggestion });
 }
 
-/** The same upload with other frames of its films. */
+/** The same upload with other frames of its films; with those of before if that fails, or is cancelled. */
 async function lookAgain(desk, upload, film) {
-  desk.cancelled = false;
-  try {
-    await lookThrough(desk, upload, film);
-  } catch (failure) {
-    complain(failure);
-    desk.cancelled = true;
+  for (const take of [film, desk.film]) {
+    desk.cancelled = false;
+    try {
+      await lookThrough(desk, upload, take);
+    } catch (failure) {
+      complain(failure);
+      desk.cancelled = true;
+    }
+    if (!desk.cancelled) return;
   }
-  if (desk.cancelled) startOver(desk, upload);
+  startOver(desk, upload);
 }
 
 async function startOver(desk, upload) {
@@ -194,12 +204,11 @@ async function startOver(desk, upload) {
 
 // ── the report ──
 
-const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-
 function showReport(desk, upload, report) {
   desk.body.replaceChildren(h("div.report", { id: "report" },
     head(desk, plural(report.count, "picture"), sizes(report), () => startOver(desk, upload)),
     sheet(fileUrl("upload", `${upload}/${report.sheet}`), Math.min(report.count, 60), "Some of your pictures"),
+    report.films.length > 0 && filmChoice(desk, upload, report.films),
     report.warnings.length > 0 && h("ul.warnings", report.warnings.map((sentence) => h("li", sentence))),
     report.classes.length > 0 && classChips(report.classes),
     refusals(report)));
@@ -234,6 +243,14 @@ function sheet(address, count, alt, { across = 10, every = across, most = count 
   return canvas;
 }
 
+/** How many frames are taken out of the films: a choice looks through the upload again. */
+function filmChoice(desk, upload, films) {
+  const chosen = desk.film ?? USUAL_FRAMES;
+  const options = FRAMES.map(([words, film]) => h("option", { selected: film.video_frames === chosen.video_frames && film.video_seconds === chosen.video_seconds }, words));
+  const select = h("select", { id: "film-frames", onchange: () => lookAgain(desk, upload, FRAMES[select.selectedIndex][1]) }, options);
+  return h("label.film-choice", films.length === 1 ? `Frames of ${films[0]}` : `Frames of each of ${films.length} films`, select);
+}
+
 const classChips = (classes) => h("div.report-part",
   h("h4", plural(classes.length, "sub-folder")),
   h("div.chips", classes.map(({ name, count }) => h("span.tag", `${name || "not in a folder"} · ${count}`))));
@@ -252,7 +269,7 @@ const COLOURS = { 1: "grey", 3: "colour", 4: "with transparency" };
 
 function aboutDataset({ count, resolution, channels, labels }) {
   const parts = [plural(count, "picture"), `${resolution} px`, COLOURS[channels]];
-  if (labels.length) parts.push(`${labels.length} classes`);
+  if (labels.length) parts.push(plural(labels.length, "class", "classes"));
   return parts.join(" · ");
 }
 

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from studio import __version__
 from studio.errors import BadInput, Busy, StudioError
+from studio.families.base import FROM_NOTHING
 from studio.paths import Home, default_home
+from studio.words import counted
 
 if TYPE_CHECKING:
     from studio.services.imports import About, Look
@@ -199,9 +201,9 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument(
         "--family",
-        choices=("stylegan2", "fastgan", "r3gan", "dcgan", "mlp"),
-        default="stylegan2",
-        help="the architecture [stylegan2]",
+        choices=FROM_NOTHING,
+        default=FROM_NOTHING[0],
+        help=f"the architecture [{FROM_NOTHING[0]}]",
     )
     parser.add_argument(
         "--from",
@@ -231,6 +233,7 @@ def _add_train(commands: Any) -> None:
         metavar="NAME=VALUE",
         help="how pictures are prepared, such as resolution=64",
     )
+    _add_mend(parser)
     parser.add_argument("--options", action="store_true", help="list every setting with its meaning, and end")
 
 
@@ -277,8 +280,10 @@ def _train(namespace: argparse.Namespace) -> int:
 def _dataset_id(studio: Studio, namespace: argparse.Namespace, prepare: dict[str, Any]) -> str:
     """The dataset named on the command line: one prepared before, or the pictures made into one."""
     if (studio.home.datasets / namespace.pictures.name).is_dir() and len(namespace.pictures.parts) == 1:
+        if namespace.mend:
+            raise BadInput("These pictures are prepared already.", "To mend them, name the folder that they came from.")
         return str(namespace.pictures)
-    return studio.datasets.prepare_here(namespace.pictures, prepare, namespace.title, tell=print).id
+    return studio.datasets.prepare_here(namespace.pictures, prepare, namespace.title, namespace.mend, tell=print).id
 
 
 def _pairs(texts: Sequence[str], kind: type) -> dict[str, Any]:
@@ -647,7 +652,7 @@ class _Stages:
 
 
 def _print_look(look: Look) -> None:
-    classes = f", {len(look.classes)} classes" if look.classes else ""
+    classes = f", {counted(len(look.classes), 'class', 'classes')}" if look.classes else ""
     print(f"{look.format}\n{look.family_title}, {look.resolution} px{classes}, {look.file_name}")
     for warning in look.warnings:
         print(warning)
@@ -676,8 +681,20 @@ def _add_dataset(commands: Any) -> None:
     parser.add_argument(
         "--prepare", action="append", default=[], metavar="NAME=VALUE", help="such as resolution=64 or fit=pad"
     )
+    _add_mend(parser)
     parser.add_argument("--title", default="", help="what the dataset is called [the folder's name]")
     parser.add_argument("--look", action="store_true", help="only say what is there")
+
+
+def _add_mend(parser: Any) -> None:
+    parser.add_argument(
+        "--mend",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="FINDING",
+        help="what the dataset doctor finds and you want mended, such as copies blank; or all [nothing]",
+    )
 
 
 def _dataset(namespace: argparse.Namespace) -> None:
@@ -686,9 +703,9 @@ def _dataset(namespace: argparse.Namespace) -> None:
     studio = _studio(namespace)
     changes = _pairs(namespace.prepare, PrepareSettings)
     if namespace.look:
-        _, settings = studio.datasets.look(namespace.pictures, changes, tell=print)
+        _, settings, _ = studio.datasets.look(namespace.pictures, changes, namespace.mend, tell=print)
         print(f"Suggested: {settings.resolution} px, {settings.fit}, {settings.colour}")
     else:
-        info = studio.datasets.prepare_here(namespace.pictures, changes, namespace.title, tell=print)
+        info = studio.datasets.prepare_here(namespace.pictures, changes, namespace.title, namespace.mend, tell=print)
         print(studio.datasets.folder(info.id))
     studio.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -15,6 +16,8 @@ from studio.errors import BadInput, NoSpace, NotFound
 
 _PACKAGE = Path(__file__).resolve().parent
 _TEMPORARY_PREFIX = ".tmp-"
+_TEMPORARY = re.compile(r"\.tmp-(\d+)-[0-9a-f]{8}-.*", re.DOTALL)
+_LONGEST_WRITING_SECONDS = 86_400.0
 _DELETED_PREFIX = ".deleted-"
 KEEP_DELETED_DAYS = 30.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
@@ -76,7 +79,7 @@ class Home:
                 sweep(folder)
                 purge(folder)
             write_file(self.cache / "writable", b"")
-            (self.cache / "writable").unlink()
+            (self.cache / "writable").unlink(missing_ok=True)
         except OSError as error:
             said = error.strerror or str(error)
             raise BadInput(
@@ -111,8 +114,10 @@ def new_id(title: str) -> str:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A new name in the folder of `path` that `sweep` recognises; rename it to `path` when it is complete."""
-    return path.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(4)}-{path.name}")
+    """A new name in the folder of `path` that `sweep` recognises; rename it to `path` when it is complete.
+
+    It says which process writes, so that no other one sweeps it meanwhile."""
+    return path.with_name(f"{_TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
 
 
 def write_file(path: Path, content: bytes | str) -> None:
@@ -197,8 +202,9 @@ def bring_back(folder: Path) -> None:
 def purge(parent: Path, older_than_days: float = KEEP_DELETED_DAYS) -> None:
     """Remove for good what was set aside in `parent` so long ago."""
     for hidden in parent.glob(f"{_DELETED_PREFIX}*"):
-        if time.time() - hidden.stat().st_mtime >= older_than_days * 86_400:
-            remove(hidden)
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            if time.time() - hidden.stat().st_mtime >= older_than_days * 86_400:
+                remove(hidden)
 
 
 def remove(folder: Path) -> None:
@@ -209,9 +215,37 @@ def remove(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what a crash left half-written in `folder` (temporary names only, not below it)."""
+    """Delete what a crash left half-written in `folder` (temporary names only, not below it).
+
+    What a live process of this machine is writing stays, unless it was begun a day ago: by then another process may
+    have its number.
+    """
     for leftover in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+        if _is_being_written(leftover):
+            continue
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
+
+
+def _is_being_written(temporary: Path) -> bool:
+    named = _TEMPORARY.fullmatch(temporary.name)
+    try:
+        fresh = time.time() - temporary.lstat().st_mtime < _LONGEST_WRITING_SECONDS
+    except FileNotFoundError:
+        return False
+    return named is not None and fresh and _lives(int(named[1]))
+
+
+def _lives(process: int) -> bool:
+    """Whether a process of that number is at work. (Windows has no harmless signal to ask by; there we assume it.)"""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True  # another user's
+    return True

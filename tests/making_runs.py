@@ -26,7 +26,7 @@ SECONDS_APART = 10.0
 def make_dataset(home: Home, name: str = "shapes") -> DatasetInfo:
     """Prepared pictures under `home`, named `name`."""
     drawn = draw_shapes(home.root / "drawn", 12)
-    report = scan(drawn)
+    report = scan(drawn).report
     return prepare(report, PrepareSettings(resolution=SIDE_PX), home.datasets / name, "Shapes")
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from studio import cli
@@ -25,6 +26,20 @@ def test_help_loads_neither_torch_nor_gradio(command: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
     assert "usage: python -m studio" in done.stdout
+
+
+def test_the_networks_of_a_new_run_are_those_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    from studio.families.base import FAMILIES, FROM_NOTHING, TRAINED
+    from studio.options import options
+    from studio.training.config import TrainConfig
+    from studio.ui import train
+
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    assert f"{{{','.join(FROM_NOTHING)}}}" in "".join(capsys.readouterr().out.split())
+    assert [name for _, name in train.FAMILIES] == list(FROM_NOTHING)
+    assert next(option for option in options(TrainConfig) if option.name == "family").choices == TRAINED
+    assert set(FROM_NOTHING) < set(TRAINED) <= set(FAMILIES)
 
 
 def test_a_port_in_use_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +103,32 @@ def test_a_folder_is_looked_at_and_prepared(tmp_path: Path, capsys: pytest.Captu
     assert "12 pictures" in said and "notes.txt" in said
     folder = Path(said.splitlines()[-1])
     assert (folder / "pixels.npy").is_file()
+
+
+def test_what_the_doctor_finds_is_said_and_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from PIL import Image
+
+    pictures = draw_shapes(tmp_path / "shapes", 12)
+    for shade in range(2):
+        Image.new("RGB", (40, 40), f"#{shade + 7}0a0b0").save(pictures / f"blank{shade}.png")
+    command, home = ["dataset", str(pictures)], ["--home", str(tmp_path / "home")]
+
+    def count(*mend: str) -> tuple[str, int]:
+        assert cli.main([*command, "--prepare", "resolution=32", *home, *mend]) == 0
+        said = capsys.readouterr().out
+        return said, len(np.load(Path(said.splitlines()[-1]) / "pixels.npy"))
+
+    said, kept = count()
+    assert "blank: 2 pictures are blank, or nearly one colour. To mend: leave out 2." in said
+    assert "  blank0.png, blank1.png" in said and "--mend blank" in said and kept == 14
+    said, kept = count("--mend", "blank", "copies")
+    assert "Mended: leave out 2." in said and "--mend blank" not in said and kept == 12
+    assert count("--mend", "all")[1] <= 12
+    assert cli.main(["train", str(pictures), "--mend", "dust", *home]) == 1
+    assert "'dust'" in (wrong := capsys.readouterr().err) and "blank, copies, alike" in wrong
+    made = next((tmp_path / "home" / "datasets").iterdir()).name
+    assert cli.main(["train", made, "--mend", "all", *home]) == 1
+    assert "prepared already" in capsys.readouterr().err
 
 
 def test_paths_may_be_relative(

@@ -9,7 +9,7 @@ import studio
 
 ROOT = Path(studio.__file__).parent
 FLOORS = {
-    "errors": 0, "options": 0, "paths": 0, "confine": 0, "__init__": 0,
+    "errors": 0, "options": 0, "paths": 0, "confine": 0, "words": 0, "__init__": 0,
     "ops": 1, "families": 2, "features": 2, "data": 3, "weights": 3, "training": 4, "latent": 4, "media": 4, "synthesis": 4,
     "services": 5,
     "ui": 6, "cli": 6, "__main__": 7,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,10 +79,37 @@ def test_what_was_set_aside_comes_back_or_goes(tmp_path: Path) -> None:
         paths.bring_back(folder)
 
 
-def test_what_a_crash_left_is_swept(tmp_path: Path) -> None:
+def test_what_a_crash_left_is_swept_and_what_is_being_written_is_not(tmp_path: Path) -> None:
     home = paths.Home(tmp_path).create()
-    half = paths.temporary_beside(home.models / "model")
+    code = "import os; print(os.getpid())"
+    dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    half = home.models / f".tmp-{dead}-01234567-model"
     half.mkdir()
     (half / "weights").write_text("half")
+    ours, old = paths.temporary_beside(home.models / "model"), paths.temporary_beside(home.models / "other")
+    ours.mkdir()
+    old.write_bytes(b"")
+    os.utime(old, (0, 0))
     home.create()
-    assert not half.exists()
+    assert list(home.models.iterdir()) == [ours]
+
+
+OPENER = """
+import pathlib, sys
+from studio.paths import Home
+sys.stdin.readline()
+for _ in range(40):
+    Home(pathlib.Path(sys.argv[1])).create()
+"""
+
+
+def test_many_processes_open_one_home_at_the_same_moment(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPENER, str(tmp_path / "home")]
+    opened = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    for process in opened:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = [process.communicate()[1] for process in opened]
+    assert [process.returncode for process in opened] == [0] * 4, said
+    assert not list((tmp_path / "home" / "cache").iterdir())

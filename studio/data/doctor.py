@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from studio.data.alike import equal_groups
+from studio.data.choices import Choices
 from studio.data.marks import lettered, stamped
 from studio.data.prepare import PrepareSettings, suggest
 from studio.data.scan import Picture, Scanned
 from studio.data.vitals import Vitals
+from studio.errors import BadInput
 
 Features = NDArray[np.float32]
 """One vector for each picture, [n, dim]."""
@@ -59,6 +61,12 @@ class Finding:
     leave_out: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
+    def is_mended(self, settings: PrepareSettings, choices: Choices) -> bool:
+        """Whether pictures that are prepared so have this no more."""
+        if self.leave_out:
+            return set(self.leave_out) <= set(choices.left_out)
+        return all(getattr(settings, name) == value for name, value in self.settings.items())
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Patient:
@@ -97,7 +105,29 @@ def examine(scanned: Scanned, features: Features | None = None) -> tuple[Finding
     patient = _Patient(
         pictures=report.pictures, vitals=scanned.vitals, scanned=scanned, settings=suggest(report), features=features
     )
-    return tuple(finding for look in _LOOKS if (finding := look(patient)) is not None)
+    return tuple(finding for look in _LOOKS.values() if (finding := look(patient)) is not None)
+
+
+def topics_named(words: Iterable[str]) -> tuple[str, ...]:
+    """The topics that people named; "all" is every one.
+
+    Raises:
+        BadInput: the doctor looks for nothing of that name.
+    """
+    named = tuple(word.lower() for word in words)
+    wrong = next((word for word in named if word not in (*TOPICS, ALL)), "")
+    if wrong:
+        raise BadInput(
+            f"The doctor looks for nothing called {wrong[:40]!r}.", f"It knows {', '.join(TOPICS)}, and {ALL} of them."
+        )
+    return TOPICS if ALL in named else named
+
+
+def mended(findings: Iterable[Finding], topics: Iterable[str]) -> tuple[Choices, dict[str, Any]]:
+    """What mending all findings on these topics leaves out, and which settings of `PrepareSettings` it changes."""
+    chosen = [finding for finding in findings if finding.topic in set(topics)]
+    settings = {name: value for finding in chosen for name, value in finding.settings.items()}
+    return Choices().without(id for finding in chosen for id in finding.leave_out), settings
 
 
 def _said(count: int, one: str, many: str) -> str:
@@ -375,4 +405,9 @@ def _unit(features: Features | None) -> Features:
     return unit
 
 
-_LOOKS = (_blank, _copies, _alike, _borders, _overlays, _small, _shape, _dark, _bright, _light, _grey_ones, _outliers)
+_LOOKS: Mapping[str, Callable[[_Patient], Finding | None]] = {
+    "blank": _blank, "copies": _copies, "alike": _alike, "borders": _borders, "text": _overlays, "small": _small,
+    "shape": _shape, "dark": _dark, "bright": _bright, "light": _light, "grey": _grey_ones, "outliers": _outliers,
+}  # fmt: skip
+TOPICS = tuple(_LOOKS)
+ALL = "all"

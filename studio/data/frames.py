@@ -27,6 +27,7 @@ MAX_FILM_BYTES = 2_000_000_000
 MAX_MINUTES = 180
 _MAX_FRAME_PIXELS = 36_000_000
 _KEY_FRAMES_AFTER_SECONDS = 240.0
+_KEY_FRAMES_APART_SECONDS = 5.0
 _KEPT_PX = 1024
 _MAX_TAKEN_BYTES = 500_000_000
 _QUALITY = 93
@@ -43,7 +44,7 @@ class Film(Checked):
     """How films are taken apart; the same fields as in `PrepareSettings`."""
 
     video_frames: int = option(200, help="At most so many frames of each video.", low=1, high=600)
-    video_every: int = option(0, help="Each n-th frame; 0 spreads them evenly.", low=0, high=100_000)
+    video_seconds: float = option(0.0, help="One frame every so many seconds; 0 spreads them evenly.", low=0, high=3600)
     animations: bool = option(False, help="Take animated pictures apart, too.")
 
 
@@ -84,18 +85,19 @@ def take_frames(source: Path | bytes, film: Film) -> list[Taken]:
 
 
 def _chosen(frames: Iterator[tuple[float, Image.Image]], film: Film) -> list[Taken]:
-    """Each n-th frame; spread evenly, n doubles (and every other frame goes) whenever there are twice too many."""
-    every = max(1, film.video_every)
-    spread = film.video_every == 0
+    """A frame every so many seconds; spread evenly, each n-th frame, where n doubles (and every other frame goes)
+    whenever there are twice too many."""
+    spread = film.video_seconds == 0
+    every, due = 1, 0.0
     kept: list[Taken] = []
     last: Signature | None = None
     for place, (seconds, image) in enumerate(frames):
-        if place % every:
+        if place % every or seconds < due:
             continue
         signature = _signature(image)
         if last is not None and are_near(last, signature):
             continue
-        last = signature
+        last, due = signature, seconds + film.video_seconds
         kept.append(Taken(seconds=seconds, jpeg=_jpeg(image)))
         if not spread and len(kept) == film.video_frames:
             break
@@ -110,7 +112,7 @@ def _chosen(frames: Iterator[tuple[float, Image.Image]], film: Film) -> list[Tak
 
 
 def _decoded(stream: BinaryIO, container: str, film: Film) -> Iterator[tuple[float, Image.Image]]:
-    """The frames of a video with their times. Of long ones only key frames, unless each n-th is wanted."""
+    """The frames of a video with their times. Of long ones only key frames, unless they would lie too far apart."""
     import av
 
     try:
@@ -123,7 +125,8 @@ def _decoded(stream: BinaryIO, container: str, film: Film) -> Iterator[tuple[flo
             _require_modest(video, seconds)
             video.thread_type = "NONE"
             video.codec_context.thread_count = 1
-            if seconds > _KEY_FRAMES_AFTER_SECONDS and not film.video_every:
+            close = 0 < film.video_seconds < _KEY_FRAMES_APART_SECONDS
+            if seconds > _KEY_FRAMES_AFTER_SECONDS and not close:
                 video.codec_context.skip_frame = "NONKEY"
             yield from _pictures(opened.decode(video))
     except (av.FFmpegError, *DECODER_ERRORS) as error:

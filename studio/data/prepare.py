@@ -41,6 +41,7 @@ from studio.data.squares import Square
 from studio.errors import BadInput
 from studio.options import Checked, option, to_json
 from studio.paths import explain_disk, put_in_place, require_space, sync_folder, temporary_beside, write_file
+from studio.words import counted
 
 RESOLUTIONS = (32, 64, 128, 256, 512)
 NO_FOLDER = "other"
@@ -96,9 +97,9 @@ class PrepareSettings(Checked):
         200, help="At most so many frames are taken out of each video, evenly spread, none nearly like the one before.",
         label="Frames of a video", low=1, high=600, advanced=True,
     )  # fmt: skip
-    video_every: int = option(
-        0, help="Take each n-th frame of a video from its beginning instead; 0 spreads them evenly.",
-        label="Each n-th frame", low=0, high=100_000, advanced=True,
+    video_seconds: float = option(
+        0.0, help="Take a frame of a video every so many seconds from its beginning on; 0 spreads them evenly.",
+        label="Seconds between frames", low=0, high=3600, unit="seconds", advanced=True,
     )  # fmt: skip
     animations: bool = option(
         False, help="Take animated GIFs and WebPs apart as videos are; otherwise their first frame counts.",
@@ -122,7 +123,7 @@ class PrepareSettings(Checked):
     @property
     def film(self) -> Film:
         """The part that says which pictures a film gives; it is used when the pictures are looked through."""
-        return Film(video_frames=self.video_frames, video_every=self.video_every, animations=self.animations)
+        return Film(video_frames=self.video_frames, video_seconds=self.video_seconds, animations=self.animations)
 
 
 def suggest(report: ScanReport) -> PrepareSettings:
@@ -271,7 +272,9 @@ class _Writer:
             file.write(self._header(self.expected))
             self._write_rows(file, pictures, answers, progress)
             if len(self.used) < FEWEST:
-                raise BadInput(f"Only {len(self.used)} pictures could still be opened.", "Upload them again.")
+                raise BadInput(
+                    f"Only {counted(len(self.used), 'picture')} could still be opened.", "Upload them again."
+                )
             file.seek(0)
             file.write(self._header(len(self.used)))
             file.flush()

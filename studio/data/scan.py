@@ -21,7 +21,7 @@ from studio.data.vitals import Vitals, unpacked
 from studio.errors import BadInput
 from studio.options import from_json
 
-__all__ = ["Picture", "Refusal", "ScanReport", "Scanned", "look_through", "scan"]
+__all__ = ["Picture", "Refusal", "ScanReport", "Scanned", "scan"]
 
 FEWEST = 5
 FEW = 10
@@ -119,7 +119,7 @@ def scan(
     hands: int = 2,
     film: Film | None = None,
     frames: Path | None = None,
-) -> ScanReport:
+) -> Scanned:
     """Judge every file of a folder, of a zip, of a film, or of a list of files with the names they had.
 
     Args:
@@ -132,22 +132,6 @@ def scan(
         NoSpace: the disk is too small for the frames of a film.
         Cancelled: `cancelled()` said so.
     """
-    return look_through(source, progress=progress, cancelled=cancelled, limits=limits, name=name, hands=hands,
-                        film=film, frames=frames).report  # fmt: skip
-
-
-def look_through(
-    source: Path | Sequence[Named],
-    *,
-    progress: Progress = silent,
-    cancelled: Cancel = never,
-    limits: ArchiveLimits | None = None,
-    name: str = "",
-    hands: int = 2,
-    film: Film | None = None,
-    frames: Path | None = None,
-) -> Scanned:
-    """As `scan`, with the vitals of every picture for `doctor.examine`."""
     source = _resolved(source)
     with Reader(limits) as reader:
         listing = list_places(source, reader, film)
@@ -271,7 +255,12 @@ def _warnings(pictures: Sequence[Picture], sides: list[int]) -> tuple[str, ...]:
     found = []
     different = len({picture.pixel_hash for picture in pictures})
     if different < FEWEST:
-        found.append(f"Only {different} of the pictures differ from each other; very little can be learnt from them.")
+        same = (
+            "All pictures are the same"
+            if different == 1
+            else f"Only {different} of the pictures differ from each other"
+        )
+        found.append(f"{same}; very little can be learnt from them.")
     elif different < FEW:
         found.append(
             f"{different} pictures are so few that they will mostly be copied. {GOOD_NUMBER} to 100 are home ground."

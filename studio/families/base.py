@@ -196,13 +196,15 @@ class NetworkSettings(Checked):
 class Family:
     """One architecture. `module` is imported on first use and holds `generator` and `discriminator`.
 
-    `trains` is False where the studio has no discriminator of that family: its models are imported and played only."""
+    `trains` is False where the studio has no discriminator of that family: its models are imported and played only.
+    `offer` says in few words why a run would begin with it; it is empty where a run needs a model to start from."""
 
     name: str
     title: str
     summary: str
     module: str
     settings_class: str
+    offer: str = ""
     trains: bool = True
 
     @property
@@ -230,6 +232,7 @@ FAMILIES: Mapping[str, Family] = {
             summary="Mapped styles at every scale; the best all-round choice.",
             module="studio.families.stylegan2",
             settings_class="StyleGAN2Settings",
+            offer="the best all-round choice",
         ),
         Family(
             name="stylegan3",
@@ -239,25 +242,12 @@ FAMILIES: Mapping[str, Family] = {
             settings_class="StyleGAN3Settings",
         ),
         Family(
-            name="dcgan",
-            title="DCGAN",
-            summary="Transposed convolutions and batch normalisation, as in 2015; small and quick.",
-            module="studio.families.dcgan",
-            settings_class="DCGANSettings",
-        ),
-        Family(
-            name="mlp",
-            title="MLP",
-            summary="Fully connected layers only, as in the first GAN of 2014; to see how it began.",
-            module="studio.families.mlp",
-            settings_class="MLPSettings",
-        ),
-        Family(
             name="fastgan",
             title="FastGAN",
             summary="Gated convolutions that coarse features switch on and off; quick, and made for few pictures.",
             module="studio.families.fastgan",
             settings_class="FastGANSettings",
+            offer="made for few pictures",
         ),
         Family(
             name="lightweight",
@@ -279,9 +269,29 @@ FAMILIES: Mapping[str, Family] = {
             summary="Plain residual blocks without normalisation, as in 2024; strong with many pictures.",
             module="studio.families.r3gan",
             settings_class="R3GANSettings",
+            offer="plain blocks, as in 2024",
+        ),
+        Family(
+            name="dcgan",
+            title="DCGAN",
+            summary="Transposed convolutions and batch normalisation, as in 2015; small and quick.",
+            module="studio.families.dcgan",
+            settings_class="DCGANSettings",
+            offer="small and quick, as in 2015",
+        ),
+        Family(
+            name="mlp",
+            title="MLP",
+            summary="Fully connected layers only, as in the first GAN of 2014; to see how it began.",
+            module="studio.families.mlp",
+            settings_class="MLPSettings",
+            offer="as in the first GAN of 2014",
         ),
     )
 }
+TRAINED = tuple(family.name for family in FAMILIES.values() if family.trains)
+FROM_NOTHING = tuple(family.name for family in FAMILIES.values() if family.offer)
+"""Families that a run can begin with where there is no model to start from."""
 
 
 def family(name: str) -> Family:

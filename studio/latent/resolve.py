@@ -19,6 +19,7 @@ from studio.latent.directions import Direction, device_of
 from studio.latent.mix import blend_latents
 from studio.latent.point import NO_NOISE, Edit, Mix, Point
 from studio.ops import seeds
+from studio.words import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +187,7 @@ def _label(point: Point, generator: Generator) -> Tensor | None:
     if point.label is None:
         return None
     if point.label >= generator.classes:
-        many = f"{generator.classes} classes" if generator.classes else "no classes"
+        many = counted(generator.classes, "class", "classes") if generator.classes else "no classes"
         raise BadInput(f"This model has {many}, so there is no class {point.label}.", "Choose another class, or none.")
     return torch.eye(generator.classes)[point.label]
 

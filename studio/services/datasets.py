@@ -23,13 +23,13 @@ from typing import Any, Protocol
 from studio.data.archive import ArchiveLimits
 from studio.data.choices import Choices
 from studio.data.cuts import Box
-from studio.data.doctor import Finding, examine
+from studio.data.doctor import Finding, examine, mended, topics_named
 from studio.data.frames import Film
 from studio.data.info import INFO_FILE, SHEET_FILE, DatasetInfo, open_pixels, read_info, write_info_text
 from studio.data.labels import clean_label, passed_over
 from studio.data.prepare import PrepareSettings, count_squares, prepare, suggest
 from studio.data.progress import Cancel, Progress, never, silent
-from studio.data.scan import Picture, Scanned, ScanReport, look_through
+from studio.data.scan import Picture, Scanned, ScanReport, scan
 from studio.data.sheets import CELL_PX, cell, spread, to_webp
 from studio.data.sources import Named
 from studio.data.thumbnails import duplicate_pairs, duplicate_sheet, upload_sheet
@@ -38,6 +38,7 @@ from studio.options import from_json, to_json
 from studio.paths import Home, bring_back, explain_disk, new_id, remove, require_space, safe_name, set_aside, write_file
 from studio.services import doctor
 from studio.services.jobs import Job, Jobs
+from studio.words import counted
 
 _CHUNK_BYTES = 1 << 20
 _SPARE_BYTES = 200_000_000
@@ -210,8 +211,8 @@ class Datasets:
         with _Working(upload):
             files = upload.folder / "files"
             named = [Named(path=files / one.file, label=one.label) for one in upload.arrived()]
-            scanned = look_through(named, progress=progress, cancelled=cancelled, limits=self.limits.archive,
-                                   name=_source_name(named), film=film, frames=upload.folder / "frames")  # fmt: skip
+            scanned = scan(named, progress=progress, cancelled=cancelled, limits=self.limits.archive,
+                           name=_source_name(named), film=film, frames=upload.folder / "frames")  # fmt: skip
             report = scanned.report
             say("Looking for what could be mended")
             doctor.write_record(upload.folder, scanned, _findings(scanned, cancelled))
@@ -327,38 +328,52 @@ class Datasets:
     # Preparing where it lies
 
     def prepare_here(
-        self, source: Path, changes: Mapping[str, Any], title: str = "", *, tell: Callable[[str], None]
+        self,
+        source: Path,
+        changes: Mapping[str, Any],
+        title: str = "",
+        mend: Iterable[str] = (),
+        *,
+        tell: Callable[[str], None],
     ) -> DatasetInfo:
         """Make a dataset of a folder or a zip where it lies, as the command line does; `tell` hears what was found.
 
+        Args:
+            mend: topics of findings that are mended, as a click on the page does, or "all".
+
         Raises:
-            BadInput: no pictures, too few, or settings that do not fit them. NoSpace.
+            BadInput: no pictures, too few, settings that do not fit them, or no such topic. NoSpace.
         """
-        report, settings = self.look(source, changes, tell=tell)
+        report, settings, choices = self.look(source, changes, mend, tell=tell)
         shown = title or settings.title or report.source
-        info = prepare(report, settings, self.home.datasets / new_id(shown), shown, limits=self.limits.archive)
-        tell(f"Prepared {info.count:,} pictures at {info.resolution} px.")
+        info = prepare(report, settings, self.home.datasets / new_id(shown), shown, choices=choices,
+                       limits=self.limits.archive)  # fmt: skip
+        tell(f"Prepared {counted(info.count, 'picture')} at {info.resolution} px.")
         return info
 
     def look(
-        self, source: Path, changes: Mapping[str, Any], *, tell: Callable[[str], None]
-    ) -> tuple[ScanReport, PrepareSettings]:
-        """Judge a folder, a zip or a film where it lies; the report, and the suggested settings with `changes`.
+        self, source: Path, changes: Mapping[str, Any], mend: Iterable[str] = (), *, tell: Callable[[str], None]
+    ) -> tuple[ScanReport, PrepareSettings, Choices]:
+        """Judge a folder, a zip or a film where it lies; the report, the suggested settings with what is mended and
+        with `changes`, and what is left out.
 
-        `tell` hears what the dataset doctor found, too, and with which setting it can be mended.
+        `tell` hears what the dataset doctor found, too. Raises as `prepare_here`.
         """
+        topics = topics_named(mend)
         film = PrepareSettings(**changes).film
-        scanned = look_through(source, limits=self.limits.archive, film=film, frames=self.home.cache / "frames")
+        scanned = scan(source, limits=self.limits.archive, film=film, frames=self.home.cache / "frames")
         report = scanned.report
         tell(f"{len(report.pictures):,} pictures, {report.smallest} to {report.largest} px (shorter side).")
         for refusal in report.refused:
             tell(f"  left out: {refusal.file}: {refusal.reason}")
         for warning in report.warnings:
             tell(warning)
-        for finding in _findings(scanned, never):
-            remedy = " ".join(f"{name}={value}" for name, value in finding.settings.items())
-            tell(f"{finding.sentence}{f' ({remedy})' if remedy else ''}")
-        return report, replace(suggest(report), **changes)
+        findings = _findings(scanned, never)
+        choices, mends = mended(findings, topics)
+        settings = replace(suggest(report), **{**mends, **changes})
+        for line in doctor.told(findings, report.pictures, settings, choices):
+            tell(line)
+        return report, settings, choices
 
     def start_scan(self, upload_id: str, film: Film | None = None) -> str:
         """`scan` in the background; returns the id of its job, whose result is the report."""

@@ -9,7 +9,7 @@ uploads/<id>/frames/          frames of films
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from studio.data.archive import ArchiveLimits
 from studio.data.choices import Choices
 from studio.data.doctor import Features, Finding
 from studio.data.glovebox import Glovebox
+from studio.data.prepare import PrepareSettings
 from studio.data.progress import Cancel, never
 from studio.data.scan import Picture, Scanned
 from studio.data.sources import Reader
@@ -29,6 +30,7 @@ from studio.paths import write_file
 _MOST_LOOKED_AT = 5_000
 _AT_ONCE = 64
 _LARGE_PX = 720
+_NAMED = 5
 
 
 def features_of(vitals: Sequence[Vitals], cancelled: Cancel = never) -> Features | None:
@@ -47,6 +49,22 @@ def features_of(vitals: Sequence[Vitals], cancelled: Cancel = never) -> Features
         minis = np.stack([one.mini for one in vitals[start : start + _AT_ONCE]])
         found.append(extractor(torch.from_numpy(minis).permute(0, 3, 1, 2).float() / 127.5 - 1).cpu().numpy())
     return np.concatenate(found).astype(np.float32)
+
+
+def told(
+    findings: Sequence[Finding], pictures: Sequence[Picture], settings: PrepareSettings, choices: Choices
+) -> Iterator[str]:
+    """The findings as lines: on each what was seen, what mends it or has done so, and the names of its first files."""
+    names = {picture.id: picture.place.label for picture in pictures}
+    for finding in findings:
+        word = "Mended" if finding.is_mended(settings, choices) else "To mend"
+        yield f"{finding.topic}: {finding.sentence} {word}: {finding.remedy[0].lower()}{finding.remedy[1:]}."
+        more = len(finding.pictures) - _NAMED
+        shown = ", ".join(names[id] for id in finding.pictures[:_NAMED])
+        yield f"  {shown}{f' and {more:,} more' if more > 0 else ''}"
+    left = [finding.topic for finding in findings if not finding.is_mended(settings, choices)]
+    if left:
+        yield f"Mend what you like with --mend {' '.join(left)}, or --mend all."
 
 
 def write_record(folder: Path, scanned: Scanned, findings: Sequence[Finding]) -> None:

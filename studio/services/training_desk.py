@@ -22,6 +22,7 @@ from studio.services.runs import Runs
 from studio.training.config import TrainConfig
 from studio.weights.card import ModelCard
 from studio.weights.shelf import Shelf
+from studio.words import counted
 
 if TYPE_CHECKING:
     from studio.training.plan import Plan
@@ -96,7 +97,8 @@ class TrainingDesk:
             return self._plan(order, self._datasets.info(pictures))
         left = self._datasets.count(pictures.id, order.prepare)
         if left < FEWEST:
-            raise BadInput(f"Only {left} pictures are left.", f"Take some back: a run needs at least {FEWEST}.")
+            are_left = counted(left, "picture is left", "pictures are left")
+            raise BadInput(f"Only {are_left}.", f"Take some back: a run needs at least {FEWEST}.")
         return self._plan(order, expected(order, dataclasses.replace(pictures, count=left, copies=0)))
 
     def start(self, order: Order) -> str:

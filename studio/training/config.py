@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from studio.errors import BadInput
+from studio.families.base import TRAINED
 from studio.options import Checked, option, to_json
 
 _NOT_NUMERIC = frozenset(
@@ -53,7 +54,7 @@ class TrainConfig(Checked):
     family: str = option(
         "stylegan2",
         help="The architecture that is trained.",
-        choices=("stylegan2", "stylegan3", "fastgan", "r3gan", "dcgan", "mlp", "lightweight", "lucidrains"),
+        choices=TRAINED,
     )
     settings: dict[str, Any] = field(default_factory=dict)
     dataset: str = option("", help="The folder of prepared pictures that the model learns from.")

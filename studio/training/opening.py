@@ -23,6 +23,7 @@ from studio.training.pace import Pace
 from studio.training.scoring import Scoring
 from studio.training.sitting import Due, Sitting
 from studio.training.state import TrainState, compute_dtype, new_state, pick_device
+from studio.words import counted
 
 FIRST_SNAPSHOT_SECONDS = 15.0
 
@@ -139,7 +140,7 @@ def require_shares(batch: int, world: World) -> None:
         below = batch // world.size * world.size
         wanted = [str(size) for size in (below, below + world.size) if size]
         raise BadInput(
-            f"{batch} pictures at once cannot be shared evenly among {world.size} processes.",
+            f"{counted(batch, 'picture')} at once cannot be shared evenly among {world.size} processes.",
             f"Set the batch to {' or '.join(wanted)}, or start another number of processes.",
         )
 
@@ -172,7 +173,7 @@ def check_dataset(config: TrainConfig, dataset: Dataset) -> None:
         )
     if settings.classes and settings.classes != len(info.labels) and (info.labels or not config.base_model):
         raise BadInput(
-            f"The model has {settings.classes} classes, and the dataset {len(info.labels)}.",
+            f"The model has {counted(settings.classes, 'class', 'classes')}, and the dataset {len(info.labels)}.",
             "Prepare the dataset with as many class folders.",
         )
     if config.dataset_fingerprint and info.fingerprint != config.dataset_fingerprint:

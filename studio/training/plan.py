@@ -17,6 +17,7 @@ from studio.errors import BadInput
 from studio.training.base_model import Fit, fit
 from studio.training.config import TrainConfig
 from studio.weights.card import ModelCard
+from studio.words import counted
 
 SHORT_MINUTES = 60.0
 SMALL_SET = 1000
@@ -44,9 +45,10 @@ class Speed:
     overhead_seconds: float
     values_per_second: float = math.inf
 
-    def images_per_second(self, resolution: int, width: int) -> float:
+    def images_per_second(self, resolution: int, width: int, widest: int = 0) -> float:
+        """Pictures a second at `width` channels at full size and at most `widest`; 0 is what the plan gives such a width."""
         walks = resolution**2 * width / self.values_per_second
-        return 1 / (self.overhead_seconds + generator_macs(resolution, width) / self.macs_per_second + walks)
+        return 1 / (self.overhead_seconds + generator_macs(resolution, width, widest) / self.macs_per_second + walks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ def plan(
     family = base.family if base else family
     fitted = fit(base, info, _grown(base, minutes, info, speed)) if base is not None else None
     settings = fitted.settings if fitted else _settings(family, minutes, info, speed)
-    rate = speed.images_per_second(settings["resolution"], _width_of(settings))
+    rate = _rate(speed, settings)
     kimg = rate * minutes * 60 / 1000
     given = _schedule(minutes, kimg, info, settings, base, device)
     given |= _manners(family, given)
@@ -124,7 +126,7 @@ def suggested_base(
         for id, card in cards.items()
         if card.family == family
         and (card.resolution >= size or minutes <= SHORT_MINUTES)
-        and speed.images_per_second(card.resolution, _width_of(card.settings)) >= least
+        and _rate(speed, {**card.settings, "resolution": card.resolution}) >= least
         and not card.classes
         and _keeps_all(card, info)
     ]
@@ -132,12 +134,19 @@ def suggested_base(
 
 
 def _grown(base: ModelCard, minutes: float, info: DatasetInfo, speed: Speed) -> int:
-    """The size that a base model has time to grow to: twice its own, if that still sees enough pictures."""
-    size = 2 * base.resolution
-    if base.family != "stylegan2" or info.resolution % size:
-        return base.resolution
-    width = max(1, int(base.settings["channel_base"]) // size)
-    return size if speed.images_per_second(size, width) >= _wanted_rate(minutes) else size // 2
+    """The size that a base model has time to grow to: it doubles while its pictures are no larger than those to learn
+    from, its layers are not too thin, and it still sees enough pictures.
+
+    A second doubling asks for twice as many, as then twice as many layers begin with nothing; and so on.
+    """
+    size, enough = base.resolution, _wanted_rate(minutes)
+    if base.family != "stylegan2":
+        return size
+    while info.resolution % (2 * size) == 0 and int(base.settings["channel_base"]) >= 2 * size * _WIDTHS[-1]:
+        if _rate(speed, {**base.settings, "resolution": 2 * size}) < enough:
+            break
+        size, enough = 2 * size, 2 * enough
+    return size
 
 
 def _keeps_all(card: ModelCard, info: DatasetInfo) -> bool:
@@ -159,11 +168,12 @@ def speed_of(device: str, cores: int, has_bfloat16: bool) -> Speed:
     return Speed(macs_per_second=cores * 5.5e9, overhead_seconds=0.016 / cores)
 
 
-def generator_macs(resolution: int, width: int) -> float:
-    """Multiply-adds of the 3 x 3 convolutions of one StyleGAN2 picture, `width` channels at full size."""
+def generator_macs(resolution: int, width: int, widest: int = 0) -> float:
+    """Multiply-adds of the 3 x 3 convolutions of one StyleGAN2 picture, `width` channels at full size, at most `widest`
+    (0: what the plan gives such a width)."""
     total, size, inputs = 0.0, 4, 0
     while size <= resolution:
-        outputs = min(width * resolution // size, _widest(width))
+        outputs = min(width * resolution // size, widest or _widest(width))
         total += size**2 * 9 * (inputs * outputs + outputs**2)
         size, inputs = size * 2, outputs
     return total
@@ -237,7 +247,14 @@ def _sizes(resolution: int) -> Iterator[int]:
         size //= 2
 
 
-def _width_of(settings: dict[str, Any]) -> int:
+def _rate(speed: Speed, settings: Mapping[str, Any]) -> float:
+    """Pictures a second of networks with these settings."""
+    return speed.images_per_second(
+        int(settings["resolution"]), _width_of(settings), int(settings.get("channel_max", 0))
+    )
+
+
+def _width_of(settings: Mapping[str, Any]) -> int:
     """The channels at full size of a StyleGAN2, or what comes near in other families."""
     if "channel_base" in settings:
         return max(8, int(settings["channel_base"]) // int(settings["resolution"]))
@@ -326,7 +343,7 @@ def _reasons(
     if size < info.resolution:
         yield f"Your pictures are {info.resolution} px wide; with more time the model could use more of that."
     if config.augment == "ada":
-        few = f"You have {_count(info.count)} pictures. " if info.count < SMALL_SET * 5 else ""
+        few = f"You have {counted(info.count, 'picture')}. " if info.count < SMALL_SET * 5 else ""
         yield f"{few}They are varied as strongly as the critic needs, so that it does not learn them by heart (ADA)."
     if config.vision_aided:
         yield "A second critic judges by what the studio's own feature network sees, so that shapes come sooner."
@@ -341,7 +358,7 @@ def _reasons(
 
 
 def _duration(minutes: float) -> str:
-    return f"{minutes:g} minutes" if minutes < 120 else f"{minutes / 60:g} hours"
+    return counted(minutes, "minute") if minutes < 120 else counted(minutes / 60, "hour")
 
 
 def _count(number: float) -> str:

@@ -21,6 +21,7 @@ from studio.training.config import TrainConfig
 from studio.training.state import TrainState
 from studio.weights.card import MOST_ANCESTORS, Ancestor, ModelCard
 from studio.weights.store import load_card, load_discriminator, load_generator, save_model
+from studio.words import counted
 
 
 def load_base(config: TrainConfig, info: DatasetInfo) -> tuple[nn.Module, nn.Module | None] | None:
@@ -81,9 +82,9 @@ def make_card(config: TrainConfig, info: DatasetInfo, state: TrainState, *, mode
         resolution=generator.resolution,
         channels=generator.channels,
         classes=_class_names(config, info, generator.classes),
-        trained_on=f"{info.title}: {info.count} pictures",
+        trained_on=f"{info.title}: {counted(info.count, 'picture')}",
         kimg=round(state.kimg, 3),
-        origin=f"Trained in Latent Studio for {state.seconds / 60:.0f} minutes{_told_lineage(config)}.",
+        origin=f"Trained in Latent Studio for {counted(max(1, round(state.seconds / 60)), 'minute')}{_told_lineage(config)}.",
         lineage=_descent(config),
         summary=f"Learned from {info.title}.",
         command=f"python -m studio.training runs/{run}" if run else "",

@@ -12,6 +12,7 @@ from studio.training.health import Alarm, Sentinel
 from studio.training.opening import reload
 from studio.training.sitting import Sitting, Tally, warned
 from studio.training.state import scale_rates
+from studio.words import counted
 
 ROLLBACK_RATES = (0.5, 0.2, 0.1)
 """What the learning rates are multiplied by at the first, second and third time; after that the run gives up."""
@@ -55,7 +56,7 @@ def shrink(sitting: Sitting) -> Iterator[events.RunEvent]:
         raise NoSpace("The memory is too small for this model.", "Choose smaller pictures, or close other programs.")
     reload(sitting)
     sitting.state.batch = batch
-    yield warned(sitting, "memory", f"The memory was full. The run goes on with {batch} pictures at once.")
+    yield warned(sitting, "memory", f"The memory was full. The run goes on with {counted(batch, 'picture')} at once.")
 
 
 def heal(sitting: Sitting, topic: str) -> Iterator[events.RunEvent]:

@@ -25,14 +25,11 @@ from studio.ui import doctor
 from studio.ui.calls import Visitor
 from studio.ui.controls import control, described, values
 from studio.ui.mounting import mounted
+from studio.words import counted
 
 DIAL = (("5 minutes", 5), ("Half an hour", 30), ("An evening", 180), ("A night", 480))
-FAMILIES = (
-    ("StyleGAN2: the best all-round choice", "stylegan2"),
-    ("FastGAN: made for few pictures", "fastgan"),
-    ("R3GAN: plain blocks, as in 2024", "r3gan"),
-    ("DCGAN, as in 2015", "dcgan"),
-    ("MLP, as in 2014", "mlp"),
+FAMILIES = tuple(
+    (f"{network.title}: {network.offer}", name) for name, network in networks.FAMILIES.items() if network.offer
 )
 STUDIOS_CHOICE = ("The studio's choice", CHOICE)
 FROM_SCRATCH = ("Nothing: from scratch", "")
@@ -170,7 +167,7 @@ def _about(studio: Studio, config: TrainConfig) -> str:
     name = config.dataset.replace("\\", "/").rstrip("/").rpartition("/")[2]
     try:
         info = studio.datasets.info(name)
-        pictures = f"{info.count:,} pictures of {info.title}"
+        pictures = f"{counted(info.count, 'picture')} of {info.title}"
     except StudioError:
         pictures = name
     size = config.settings.get("resolution")
@@ -263,11 +260,10 @@ def _heading(text: str) -> None:
 def _bases(studio: Studio) -> list[tuple[str, str]]:
     """What a run can start from, as (words, id): models of families that the studio can train."""
     good = [(entry.id, entry.card) for entry in studio.shelf.list() if entry.card is not None and not entry.problem]
-    trained = {name for name, kind in networks.FAMILIES.items() if kind.trains}
     return [
         STUDIOS_CHOICE,
         FROM_SCRATCH,
-        *((f"{card.title} · {card.resolution} px", name) for name, card in good if card.family in trained),
+        *((f"{card.title} · {card.resolution} px", name) for name, card in good if card.family in networks.TRAINED),
     ]
 
 

@@ -21,6 +21,7 @@ from urllib.parse import unquote, urlsplit
 
 from studio.errors import BadInput, Busy, Forbidden, NotFound, StudioError
 from studio.paths import explain_disk, put_in_place, require_space, slug
+from studio.words import counted
 
 if TYPE_CHECKING:
     from huggingface_hub.errors import HfHubHTTPError
@@ -482,4 +483,4 @@ def _private_hint(logged_in: bool) -> str:
 
 
 def _waiting(seconds: str) -> str:
-    return f"{int(seconds)} seconds" if seconds.isdigit() and int(seconds) <= 600 else "a few minutes"
+    return counted(int(seconds), "second") if seconds.isdigit() and int(seconds) <= 600 else "a few minutes"

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 
 from studio.data.choices import Choices
 from studio.data.dataset import open_dataset
-from studio.data.doctor import Finding, examine
+from studio.data.doctor import TOPICS, Finding, examine, mended, topics_named
 from studio.data.prepare import PrepareSettings, count_squares, prepare
-from studio.data.scan import Scanned, look_through
+from studio.data.scan import Scanned, scan
 from studio.errors import BadInput
 from studio.options import from_json, to_json
 
@@ -30,7 +30,7 @@ def healthy(tmp_path: Path, noise, encoded) -> Path:
 
 
 def found_in(folder: Path, features: bool = False) -> tuple[Scanned, dict[str, Finding]]:
-    scanned = look_through(folder)
+    scanned = scan(folder)
     vectors = np.stack([one.mini[::8, ::8].astype(np.float32).ravel() for one in scanned.vitals]) if features else None
     return scanned, {finding.topic: finding for finding in examine(scanned, vectors)}
 
@@ -59,10 +59,22 @@ PLANTED: dict[str, Callable[[Image.Image], Image.Image]] = {
 def test_what_is_planted_is_found_and_would_be_left_out(topic: str, healthy: Path, noise) -> None:
     PLANTED[topic](noise(99, 140, 128)).save(healthy / "planted.png")
     scanned, found = found_in(healthy)
-    assert set(found) == {topic}
+    assert set(found) == {topic} <= set(TOPICS)
     assert labels(scanned, found[topic].leave_out) == {"planted.png"}
     assert found[topic].sentence.startswith("1 picture ") and found[topic].remedy == "Leave it out"
     assert from_json(Finding, to_json(found[topic])) == found[topic]
+
+
+def test_mending_by_name_is_what_the_clicks_do() -> None:
+    blank = Finding(topic="blank", sentence="", remedy="", pictures=("a", "b"), leave_out=("a", "b"))
+    framed = Finding(topic="borders", sentence="", remedy="", pictures=("c",), settings={"trim_borders": True})
+    for topics, ids, changes in ((["blank"], ("a", "b"), {}), (topics_named(["ALL"]), ("a", "b"), framed.settings)):
+        choices, settings = mended([blank, framed], topics)
+        assert choices.left_out == ids and settings == changes
+        assert blank.is_mended(PrepareSettings(), choices)
+        assert framed.is_mended(PrepareSettings(**settings), choices) == bool(changes)
+    with pytest.raises(BadInput, match=r"'dust'.*blank, copies, alike"):
+        topics_named(["blank", "dust"])
 
 
 def test_copies_and_near_copies(healthy: Path, noise, encoded) -> None:
@@ -76,7 +88,7 @@ def test_copies_and_near_copies(healthy: Path, noise, encoded) -> None:
 
 def test_features_find_what_was_mirrored_and_a_closer_look_keeps_what_is_not_the_same(healthy: Path, noise) -> None:
     noise(5, 140, 128).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(healthy / "mirrored.png")
-    scanned = look_through(healthy)
+    scanned = scan(healthy)
     place = {picture.place.label: position for position, picture in enumerate(scanned.report.pictures)}
     vectors = np.random.default_rng(0).normal(size=(31, 24)).astype(np.float32)
     vectors[place["mirrored.png"]] = vectors[place["05.png"]] * 1.01
@@ -131,7 +143,7 @@ def test_wild_light_is_evened_by_the_setting(tmp_path: Path, noise) -> None:
 
 
 def test_one_unlike_all_others_stands_out(healthy: Path) -> None:
-    scanned = look_through(healthy)
+    scanned = scan(healthy)
     vectors = np.random.default_rng(1).normal(size=(30, 16)).astype(np.float32)
     assert "outliers" not in {finding.topic for finding in examine(scanned, vectors)}
     vectors[17] += 14
@@ -140,7 +152,7 @@ def test_one_unlike_all_others_stands_out(healthy: Path) -> None:
 
 
 def test_what_is_left_out_or_cut_by_hand_is_so_in_the_dataset(healthy: Path, tmp_path: Path) -> None:
-    report = look_through(healthy).report
+    report = scan(healthy).report
     ids = [picture.id for picture in report.pictures]
     choices = Choices().without(ids[:10]).cropped(ids[10], (0.0, 0.0, 0.5, 0.5))
     settings = PrepareSettings(resolution=32)
@@ -156,7 +168,7 @@ def test_what_is_left_out_or_cut_by_hand_is_so_in_the_dataset(healthy: Path, tmp
 
 
 def test_tiles_make_more_pictures_and_are_counted(healthy: Path, tmp_path: Path) -> None:
-    report = look_through(healthy).report
+    report = scan(healthy).report
     settings = PrepareSettings(resolution=64, fit="tile", tiles=2)
     expected = count_squares(report, settings)
     assert expected == 30 * 6

@@ -37,34 +37,35 @@ def test_every_scene_once_and_in_order(name: str, codec: str, tmp_path: Path, no
     assert seconds == sorted(seconds) and seconds[0] < 0.2 and seconds[-1] > 1.5
 
 
-def test_at_most_so_many_evenly_spread_or_each_nth(tmp_path: Path, noise) -> None:
+def test_at_most_so_many_evenly_spread_or_every_so_many_seconds(tmp_path: Path, noise) -> None:
     film = make_film(tmp_path / "a.mp4", noise, scenes=30, frames_each=2)
     few = [frame.seconds for frame in take_frames(film, Film(video_frames=6))]
     assert 4 <= len(few) <= 6 and few[-1] > 1.4 and max(np.diff(few)) < 3 * min(np.diff(few))
-    first = [frame.seconds for frame in take_frames(film, Film(video_frames=6, video_every=2))]
-    assert len(first) == 6 and first[-1] < 1.0
+    timed = [frame.seconds for frame in take_frames(film, Film(video_seconds=0.4))]
+    assert len(timed) == 6 and min(np.diff(timed)) >= 0.4 and max(np.diff(timed)) < 0.6
+    assert [frame.seconds for frame in take_frames(film, Film(video_frames=4, video_seconds=0.4))] == timed[:4]
 
 
 def test_a_film_among_pictures_is_scanned_and_its_frames_are_kept(tmp_path: Path, folder: Path, noise) -> None:
     make_film(folder / "cats" / "walk.mp4", noise)
-    before = scan(folder)
+    before = scan(folder).report
     assert [refusal.file for refusal in before.refused] == ["cats/walk.mp4"] and "video" in before.refused[0].reason
-    report = scan(folder, frames=tmp_path / "frames")
+    report = scan(folder, frames=tmp_path / "frames").report
     assert report.films == ("cats/walk.mp4",) and report.refused == ()
     frames = [picture for picture in report.pictures if "walk.mp4" in picture.place.label]
     assert len(frames) >= 9 and {picture.folder for picture in frames} == {"cats"}
     kept = list((tmp_path / "frames").iterdir())
     assert len(kept) == 1 and Path(frames[0].place.path) == kept[0]
     written = kept[0].stat().st_mtime_ns
-    assert scan(folder, frames=tmp_path / "frames") == report and kept[0].stat().st_mtime_ns == written
+    assert scan(folder, frames=tmp_path / "frames").report == report and kept[0].stat().st_mtime_ns == written
 
 
 def test_a_film_alone_and_a_film_in_a_zip(tmp_path: Path, noise) -> None:
     film = make_film(tmp_path / "walk.mp4", noise)
-    assert len(scan(film, frames=tmp_path / "frames").pictures) >= 9
+    assert len(scan(film, frames=tmp_path / "frames").report.pictures) >= 9
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.write(film, "inner/walk.mp4")
-    report = scan(tmp_path / "a.zip", frames=tmp_path / "frames")
+    report = scan(tmp_path / "a.zip", frames=tmp_path / "frames").report
     assert len(report.pictures) >= 9 and report.films == ("inner/walk.mp4",)
 
 
@@ -72,8 +73,8 @@ def test_animations_are_films_only_if_wanted(tmp_path: Path, noise) -> None:
     for seed in range(5):
         pages = [noise(10 * seed + page) for page in range(4)]
         pages[0].save(tmp_path / f"{seed}.gif", save_all=True, append_images=pages[1:], duration=100)
-    assert len(scan(tmp_path).pictures) == 5
-    report = scan(tmp_path, film=Film(animations=True), frames=tmp_path.parent / "frames")
+    assert len(scan(tmp_path).report.pictures) == 5
+    report = scan(tmp_path, film=Film(animations=True), frames=tmp_path.parent / "frames").report
     assert len(report.pictures) == 20 and len(report.films) == 5
 
 
@@ -88,7 +89,7 @@ def test_what_is_no_film_is_refused_with_a_sentence(harm: str, tmp_path: Path, f
         "noise": whole[:64] + np.random.default_rng(0).bytes(3000),
     }[harm]
     (folder / "bad.mp4").write_bytes(content)
-    report = scan(folder, frames=tmp_path / "frames")
+    report = scan(folder, frames=tmp_path / "frames").report
     assert len(report.pictures) == 8 and [refusal.file for refusal in report.refused] == ["bad.mp4"]
     assert len(report.refused[0].reason) > 20 and "Error" not in report.refused[0].reason
 

@@ -25,7 +25,7 @@ def test_a_folder_becomes_a_dataset(folder: Path, tmp_path: Path, noise, encoded
     exif[0x013B] = "the artist's secret name"
     (folder / "dogs" / "exif.png").write_bytes(encoded(noise(90), exif=exif))
     (folder / "dogs" / "same.png").write_bytes(encoded(noise(5)))
-    report = scan(folder)
+    report = scan(folder).report
     seen: list[tuple[int, int]] = []
     info = prepare(report, PrepareSettings(resolution=32, mirror=True), tmp_path / "sets" / "one", "Pets",
                    lambda done, total: seen.append((done, total)))  # fmt: skip
@@ -48,7 +48,7 @@ def test_a_folder_becomes_a_dataset(folder: Path, tmp_path: Path, noise, encoded
 
 
 def test_the_fingerprint_depends_on_pixels_and_meaning_only(folder: Path, tmp_path: Path) -> None:
-    report = scan(folder)
+    report = scan(folder).report
     base = PrepareSettings(resolution=32)
     variants = [base, replace(base, title="x"), replace(base, mirror=True), replace(base, colour="grey"),
                 replace(base, classes_from_folders=False)]  # fmt: skip
@@ -58,7 +58,7 @@ def test_the_fingerprint_depends_on_pixels_and_meaning_only(folder: Path, tmp_pa
 
 
 def test_stopping_or_failing_leaves_nothing(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    report = scan(folder)
+    report = scan(folder).report
     with pytest.raises(Cancelled):
         prepare(report, PrepareSettings(), tmp_path / "sets" / "x", cancelled=lambda: True)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
@@ -68,7 +68,7 @@ def test_stopping_or_failing_leaves_nothing(folder: Path, tmp_path: Path, monkey
 
 
 def test_a_picture_that_vanished_is_named_and_left_out(folder: Path, tmp_path: Path) -> None:
-    report = scan(folder)
+    report = scan(folder).report
     (folder / "cats" / "2.png").unlink()
     info = prepare(report, PrepareSettings(resolution=32), tmp_path / "set")
     assert info.count == 7 and info.counts == (4, 3) and info.refused[-1].file == "cats/2.png"
@@ -84,11 +84,11 @@ def test_settings_are_checked_and_travel() -> None:
 
 
 def test_suggestions(folder: Path, tmp_path: Path, noise, encoded) -> None:
-    assert suggest(scan(folder)).resolution == 32 and suggest(scan(folder)).colour == "rgb"
+    assert suggest(scan(folder).report).resolution == 32 and suggest(scan(folder).report).colour == "rgb"
     (tmp_path / "grey").mkdir()
     for seed in range(6):
         (tmp_path / "grey" / f"{seed}.png").write_bytes(encoded(noise(seed, 120, 260, channels=1)))
-    grey = suggest(scan(tmp_path / "grey"))
+    grey = suggest(scan(tmp_path / "grey").report)
     assert (grey.colour, grey.resolution, grey.fit) == ("grey", 128, "pad")
 
 
@@ -130,7 +130,7 @@ def test_downscaling_averages() -> None:
 @pytest.mark.parametrize("harm", ["short", "json", "shape", "labels", "gone", "object"])
 def test_damage_is_noticed(harm: str, folder: Path, tmp_path: Path) -> None:
     made = tmp_path / "set"
-    prepare(scan(folder), PrepareSettings(resolution=32), made)
+    prepare(scan(folder).report, PrepareSettings(resolution=32), made)
     pixels, text = made / "pixels.npy", made / "dataset.json"
     if harm == "short":
         pixels.write_bytes(pixels.read_bytes()[:-1])

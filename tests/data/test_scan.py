@@ -26,8 +26,13 @@ def test_a_mixed_folder(folder: Path, noise, encoded) -> None:
     (folder / "dogs" / "deep" / "0.png").write_bytes(encoded(noise(60, 30, 60)))
     (folder / "dogs" / "same.bmp").write_bytes(encoded(noise(5), "BMP"))
     seen: list[tuple[int, int]] = []
-    report = scan(folder, progress=lambda done, total: seen.append((done, total)))
-    assert len(report.pictures) == 10 and report.classes == ("cats", "dogs") and report.counts == (5, 5)
+    scanned = scan(folder, progress=lambda done, total: seen.append((done, total)))
+    report = scanned.report
+    assert (
+        len(report.pictures) == len(scanned.vitals) == 10
+        and report.classes == ("cats", "dogs")
+        and report.counts == (5, 5)
+    )
     reasons = {refusal.file: refusal.reason for refusal in report.refused}
     assert set(reasons) == {"cats/note.jpg", "cats/empty.png", "cats/cut.jpg", "drawing.png"}
     assert "web page" in reasons["cats/note.jpg"] and "PostScript" in reasons["drawing.png"]
@@ -46,7 +51,7 @@ def test_a_zip_with_a_wrapping_folder(folder: Path, tmp_path: Path) -> None:
             archive.write(file, f"wrap/inner/{file.relative_to(folder)}")
         archive.writestr("__MACOSX/._wrap", "junk")
         archive.writestr("wrap/more.zip", (tmp_path / "album.zip").read_bytes()[:200])
-    report = scan(tmp_path / "album.zip")
+    report = scan(tmp_path / "album.zip").report
     assert report.classes == ("cats", "dogs") and report.source == "album"
     assert [refusal.file for refusal in report.refused] == ["wrap/more.zip"]
     assert "zip" in report.refused[0].reason
@@ -60,7 +65,9 @@ def test_files_with_names_and_a_zip_among_them(folder: Path, tmp_path: Path) -> 
     named = [Named(path=file, label=f"cats/{file.name}") for file in files]
     bad = tmp_path / "bad.zip"
     bad.write_bytes(b"PK\x03\x04 and nothing else")
-    report = scan([*named, Named(path=tmp_path / "birds.zip", label="birds.zip"), Named(path=bad, label="bad.zip")])
+    report = scan(
+        [*named, Named(path=tmp_path / "birds.zip", label="birds.zip"), Named(path=bad, label="bad.zip")]
+    ).report
     assert report.classes == ("birds", "cats") and report.counts == (3, 5)
     assert [refusal.file for refusal in report.refused] == ["bad.zip"]
 
@@ -70,7 +77,7 @@ def test_the_same_base_name_in_two_folders_and_odd_names(tmp_path: Path, noise, 
         place = tmp_path / "in" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(encoded(noise(seed)))
-    report = scan(tmp_path / "in")
+    report = scan(tmp_path / "in").report
     assert len({picture.place.label for picture in report.pictures}) == 5 and report.counts == (2, 3)
     assert not any("\n" in picture.place.label for picture in report.pictures)
 
@@ -94,7 +101,7 @@ def test_too_few_and_none(tmp_path: Path, noise, encoded) -> None:
 def test_links_and_pipes_are_not_opened(folder: Path) -> None:
     (folder / "link.png").symlink_to(folder / "cats" / "0.png")
     os.mkfifo(folder / "pipe.png")
-    report = scan(folder)
+    report = scan(folder).report
     assert {refusal.file for refusal in report.refused} == {"link.png", "pipe.png"} and len(report.pictures) == 8
 
 
@@ -116,7 +123,7 @@ def test_nearly_equal_pictures_are_grouped(tmp_path: Path, noise, encoded) -> No
         (tmp_path / f"{seed:02}.png").write_bytes(encoded(noise(seed, 200, 200)))
     (tmp_path / "again.jpg").write_bytes(encoded(noise(3, 200, 200), "JPEG", quality=85))
     (tmp_path / "small.png").write_bytes(encoded(noise(7, 200, 200).resize((120, 120))))
-    report = scan(tmp_path)
+    report = scan(tmp_path).report
     assert report.duplicates == ()
     assert set(report.near_duplicates) == {("03.png", "again.jpg"), ("07.png", "small.png")}
 

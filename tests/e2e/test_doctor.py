@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,38 @@ def test_a_set_without_problems_has_nothing_to_mend(page, studio_server, tmp_pat
     page.locator("#train-room-button").click()
     page.locator("#choose-folder").set_input_files(tmp_path)
     expect(page.locator("#doctor-words")).to_have_text("Nothing to mend.")
+    expect(page.locator("#film-frames")).to_have_count(0)
+
+
+def make_film(path: Path, scenes: int, frames_a_second: int) -> Path:
+    """A film that shows another view in every frame."""
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("libx264", rate=Fraction(frames_a_second))
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for seed in range(scenes):
+            low = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+            view = Image.fromarray(low).resize((96, 64), Image.Resampling.BICUBIC)
+            film.mux(stream.encode(av.VideoFrame.from_image(view)))
+        film.mux(stream.encode(None))
+    return path
+
+
+def test_how_many_frames_of_a_film_are_taken_can_be_chosen(page, studio_server, tmp_path: Path) -> None:
+    film = make_film(tmp_path / "walk.mp4", scenes=72, frames_a_second=4)
+    page.locator("#train-room-button").click()
+    page.locator("#choose-files").set_input_files(film)
+    frames, count = page.get_by_label("Frames of walk.mp4"), page.locator("#report .report-count")
+    expect(frames).to_have_value("Up to 200, evenly spread")
+    expect(count).to_have_text("72 pictures")
+    frames.select_option("Up to 50, evenly spread")
+    expect(count).to_have_text("50 pictures")
+    expect(frames).to_have_value("Up to 50, evenly spread")
+    frames.select_option("One every second")
+    expect(count).to_have_text("18 pictures")
+    expect(page.locator("#train-plan")).to_contain_text("18 pictures")
+
+    frames.select_option("One every 10 seconds")
+    expect(page.locator("#notices")).to_contain_text("only 2 pictures")
+    expect(count).to_have_text("18 pictures")
+    expect(frames).to_have_value("One every second")

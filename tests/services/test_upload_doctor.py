@@ -98,8 +98,9 @@ def test_the_command_line_hears_of_findings_and_of_films(datasets: Datasets, tmp
         (tmp_path / "in" / f"{seed}.png").write_bytes(view(seed))
     (tmp_path / "in" / "copy.png").write_bytes(view(0))
     heard: list[str] = []
-    _, settings = datasets.look(tmp_path / "in", {"video_frames": 9, "fit": "focus"}, tell=heard.append)
-    assert any("exact copy" in line and "drop_duplicates=True" in line for line in heard)
+    _, settings, _ = datasets.look(tmp_path / "in", {"video_frames": 9, "fit": "focus"}, tell=heard.append)
+    place = heard.index("copies: 1 picture is an exact copy of another. Mended: keep one of each.")
+    assert heard[place + 1] == "  0.png, copy.png"
     assert settings.film.video_frames == 9 and settings.fit == "focus"
 
 

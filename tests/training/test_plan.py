@@ -4,7 +4,7 @@ import pytest
 
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
-from studio.families.base import family, settings_from
+from studio.families.base import FROM_NOTHING, family, settings_from
 from studio.training.plan import generator_macs, plan, speed_of, suggested_base, wanted_kimg
 from studio.weights.card import ModelCard
 
@@ -65,6 +65,11 @@ def test_the_reasons_are_sentences():
         assert len(reasons) >= 3 and all(reason.endswith(".") and reason[0].isupper() for reason in reasons)
 
 
+def test_one_minute_is_not_many():
+    told = [plan(minutes, INFO, **LAPTOP).reasons[0] for minutes in (1, 5, 60, 180)]
+    assert [" ".join(reason.split()[1:3]) for reason in told] == ["1 minute", "5 minutes", "60 minutes", "3 hours"]
+
+
 def test_a_base_gives_its_settings_and_gentler_ways():
     base = card()
     config = plan(5, dataclasses.replace(INFO, labels=(), counts=(), resolution=64), base, **LAPTOP).config
@@ -112,7 +117,7 @@ def test_another_family_keeps_its_own_manners():
     assert config.family == "dcgan" and config.path_length_weight == 0 and config.augment == "diffaugment"
 
 
-@pytest.mark.parametrize("family_name", ["stylegan2", "fastgan", "r3gan", "dcgan", "mlp"])
+@pytest.mark.parametrize("family_name", FROM_NOTHING)
 def test_every_family_can_be_planned_and_built(family_name):
     info = dataclasses.replace(INFO, resolution=32)
     planned = plan(5, info, family=family_name, device="cpu", cores=2).config
@@ -142,11 +147,18 @@ def test_a_short_run_starts_from_a_model_of_its_size():
     assert suggested_base(cards, INFO, 5, speed=speed) == "", "classes need a model that knows them"
 
 
-def test_a_base_grows_once_where_there_is_time():
-    info = dataclasses.replace(INFO, labels=(), counts=())
-    sizes = [plan(minutes, info, card(), **LAPTOP).config.settings["resolution"] for minutes in (5, 30, 480)]
-    assert sizes == [128, 128, 128]
-    slow = {"cores": 2, "has_bfloat16": False, "device": "cpu"}
-    assert plan(5, info, card(), **slow).config.settings["resolution"] == 64
-    small = dataclasses.replace(info, resolution=64)
-    assert plan(480, small, card(), **LAPTOP).config.settings["resolution"] == 64
+def test_a_base_grows_as_often_as_there_is_time():
+    info = dataclasses.replace(INFO, labels=(), counts=(), resolution=512)
+
+    def grown(minutes, machine=LAPTOP, base=None, **changes):
+        return plan(minutes, dataclasses.replace(info, **changes), base or card(), **machine).config.settings[
+            "resolution"
+        ]
+
+    assert [grown(minutes) for minutes in (5, 30, 180, 480)] == [128, 128, 256, 256]
+    slow, quick = LAPTOP | {"has_bfloat16": False}, LAPTOP | {"device": "cuda"}
+    assert grown(5, slow) == 64
+    assert grown(5, quick) == 256, "at 512 px only 4 channels would be left"
+    assert grown(5, quick, card(settings=card().settings | {"channel_base": 4096})) == 512
+    assert [grown(480, resolution=size) for size in (64, 128, 192)] == [64, 128, 64]
+    assert grown(480, resolution=64 * 3 * 4) == 256

@@ -112,21 +112,30 @@ def test_a_cut_model_plays_its_smaller_picture() -> None:
         assert torch.allclose(after.synthesize(after.map(z)), state[-1], atol=1e-5) and state[-1].shape[-1] == 16
 
 
-def test_a_model_that_grows_begins_with_its_pictures_enlarged() -> None:
-    small, large = settings_of("stylegan2"), settings_of("stylegan2", resolution=32)
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_model_that_grows_begins_with_its_pictures_enlarged(times: int) -> None:
+    small, large = settings_of("stylegan2"), settings_of("stylegan2", resolution=16 * 2**times)
     before = generator_of("stylegan2", small)
     after: Any = transfer.carried(before, family("stylegan2"), large, settings=small)
     z = seeds.latents([1, 2], 16)
     with torch.no_grad():
-        drawn: Tensor = before(z)
-        assert torch.allclose(after(z), upsample(drawn), atol=1e-5) and after(z).shape[-1] == 32
+        enlarged: Tensor = before(z)
+        for _ in range(times):
+            enlarged = upsample(enlarged)
+        assert torch.allclose(after(z), enlarged, atol=1e-5) and after(z).shape[-1] == 16 * 2**times
 
 
-def test_a_grown_base_trains(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [32, 64])
+def test_a_grown_base_trains(tmp_path: Path, size: int) -> None:
     card = model(tmp_path / "base")
-    _, bench, state = begun(tmp_path, card, {"resolution": 32}, settings={"resolution": 32})
-    found = fit(card, read_info(tmp_path / "pictures"), 32)
-    assert state.average.resolution == 32 and found.critic == "partly" and "grows" in found.reasons[0]
+    before = load_generator(tmp_path / "base")[0]
+    _, bench, state = begun(tmp_path, card, {"resolution": size}, settings={"resolution": size})
+    enlarged = pictures_of(before)
+    while enlarged.shape[-1] < size:
+        enlarged = upsample(enlarged)
+    assert torch.allclose(pictures_of(state.average), enlarged, atol=1e-5)
+    found = fit(card, read_info(tmp_path / "pictures"), size)
+    assert state.average.resolution == size and found.critic == "partly" and "grows" in found.reasons[0]
     for _ in range(3):
         train_step(bench, state)
 
