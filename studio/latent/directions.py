@@ -25,6 +25,7 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from studio.errors import BadInput, Damaged
 from studio.families.base import Generator
@@ -186,8 +187,11 @@ def save_directions(path: Path, directions: Mapping[str, Direction]) -> None:
     """Write directions to one safetensors file with the names in its header, whole or not at all."""
     if not directions:
         raise BadInput("There are no directions to save.", "Look for some first.")
-    about = [{key: to_json(getattr(item, key)) for key in _ABOUT} for item in directions.values()]
-    vectors = torch.stack([item.vector for item in directions.values()]).contiguous()
+    about = [
+        {key: to_json(getattr(item, key)) for key in _ABOUT} | {"width": len(item.vector)}
+        for item in directions.values()
+    ]
+    vectors = pad_sequence([item.vector for item in directions.values()], batch_first=True).contiguous()
     write_file(
         path, safetensors.torch.save({"vectors": vectors}, metadata={"directions": json.dumps(about, allow_nan=False)})
     )
@@ -210,10 +214,11 @@ def load_directions(path: Path) -> dict[str, Direction]:
 
 
 def _read(entry: dict[str, Any], vector: Tensor) -> Direction:
-    check = entry.get("check")
+    check, width = entry.get("check"), entry.get("width", len(vector))
     if check is not None:
         check = Check(strength=float(check["strength"]), likeness=float(check["likeness"]))
-    return Direction(**{**entry, "vector": vector, "check": check})
+    about = {key: entry[key] for key in _ABOUT if key in entry}
+    return Direction(**{**about, "vector": vector[:width], "check": check})
 
 
 def find_or_load(generator: Generator, path: Path) -> dict[str, Direction]:
