@@ -85,12 +85,7 @@ def test_a_damaged_file_costs_nothing_but_what_was_in_it(studio: Studio) -> None
 
 
 def test_a_model_has_the_codes_that_it_was_taught_and_hands_them_on(studio: Studio) -> None:
-    base = studio.home.models / "base"
-    generator, card = load_generator(base)
-    save_model(
-        studio.home.models / "taught", generator, dataclasses.replace(card, id="taught", title="Taught", codes=2)
-    )
-    child_of(studio.home.models / "taught", "heir")
+    child_of(make_model(studio.home.models / "taught", title="Taught", codes=2), "heir")
     told = play.directions(studio, ME, "taught")
     assert [(one["name"], one["title"], one["group"]) for one in told[:2]] == [
         ("code-1", "Code 1", "code"), ("code-2", "Code 2", "code"),
