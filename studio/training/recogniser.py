@@ -2,11 +2,11 @@
 
 The first coordinates of z are the codes c. A recogniser Q reads them off the picture x = G(z), and both G and Q descend
 
-    λ E[-log Q(c | x)] = λ E[½ Σ_k (c_k - μ_k(x))²] + constant        (section 5: a lower bound of -λ I(c; x))
+    λ E[-log Q(c | x)] = λ E[½ Σ_k (c_k - μ_k(x))²] + constant
 
-for Q a factored Gaussian of mean μ(x) and variance 1. So each code must change what can be seen, and not as the others
-do. The paper lets Q share the critic's body; here it sees through the frozen feature network, whichever critic there is:
-what changes only pixels that nobody notices is hard to read there.
+for Q a factored Gaussian of mean μ(x) and variance 1; that is -λ times a lower bound of the information I(c; x) (section
+5). So each code must change what can be seen, and not as the others do. The paper lets Q share the critic's body; here it
+sees through the frozen feature network, whichever critic there is, and pictures as people see them, before they are varied.
 
 Where G normalises z, as StyleGAN2 does, the length of z is lost, and of each code about 1 / 2d of its variance, for z of
 d numbers.

@@ -106,6 +106,9 @@ def test_edits_in_z_know_layers_mixes_and_blends(mapped) -> None:
     blend = between((0.25, own), (0.75, at(2)), edits=(Edit(direction="code", amount=-3),))
     wanted = 0.25 * shifted(mapped, 1, -2) + 0.75 * shifted(mapped, 2, -3)
     assert torch.allclose(resolve(blend, mapped, KNOWN), wanted, atol=1e-5)
+    ends = between((1, own), (0, at(2)), space="z"), between((0, own), (1, at(2)), space="z")
+    assert torch.allclose(resolve(ends[0], mapped, KNOWN), shifted(mapped, 1, 1), atol=1e-5)
+    assert torch.allclose(resolve(ends[1], mapped, KNOWN), shifted(mapped, 2, 0), atol=1e-5)
 
 
 def test_many_edits_in_z_map_no_more_rows_than_one(mapped, monkeypatch) -> None:
