@@ -24,6 +24,11 @@ const CHARTS = [
     lines: [{ read: metric("augment_p"), name: "p", colour: CORAL }],
   },
   {
+    id: "codes", title: "How well codes are read", from: "figures", floor: 0, optional: true,
+    explanation: "The mean squared error of the codes read off made pictures (InfoGAN): 1 is guessing, 0 is without error.",
+    lines: [{ read: metric("code_error"), name: "error", colour: SAND }],
+  },
+  {
     id: "kid", title: "Distance to the look of your pictures", from: "scores", floor: 0,
     explanation: "KID, the kernel distance between features of made pictures and of yours: lower is better.",
     lines: [{ read: field("kid"), name: "KID", colour: LIME }],
@@ -118,9 +123,9 @@ function chart(view, about) {
 function drawChart(part) {
   const { view, about, place, element } = part;
   const here = columns(view.told[about.from], about.lines, view.axis);
-  element.hidden = about.from === "scores" && !here[0].length;
-  if (element.hidden || !here[0].length || !place.clientWidth) return;
   const there = view.other && columns(view.other.told[about.from], about.lines, view.axis);
+  element.hidden = about.optional ? !tells(here) && !tells(there) : about.from === "scores" && !here[0].length;
+  if (element.hidden || !here[0].length || !place.clientWidth) return;
   const both = Boolean(there?.[0].length);
   if (part.plot && part.both !== both) { part.plot.destroy(); part.plot = null; }
   part.both = both;
@@ -142,6 +147,9 @@ function columns(records, lines, axis) {
   }
   return [kept.map((record) => record[axis]), ...lines.map(({ read }) => kept.map((record) => { const value = read(record); return Number.isFinite(value) ? value : null; }))];
 }
+
+/** Whether any line has a number. */
+const tells = (columns) => Boolean(columns?.slice(1).some((column) => column.some((value) => value !== null)));
 
 function showValues({ plot, about, values }, at) {
   about.lines.forEach((_, index) => {

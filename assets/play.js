@@ -7,7 +7,7 @@ import { Strip } from "./strip.js";
 const LARGE_PX = 64;
 const NOTHING_YET = "data:image/gif;base64,R0lGODlhAQABAAAAACw=";
 const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null };
-const GROUPS = { sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
+const GROUPS = { code: "Learned codes", sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
 const MARKS = {
   kept: "It does here what it did in the model that this one was trained from.",
   faded: "It hardly changes anything here any more.",

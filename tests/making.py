@@ -45,7 +45,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def make_model(folder: Path, family_name: str = "stylegan2", title: str = "", seed: int = 0, **settings: Any) -> Path:
+def make_model(
+    folder: Path, family_name: str = "stylegan2", title: str = "", seed: int = 0, codes: int = 0, **settings: Any
+) -> Path:
     """Save a model of random weights as `folder`, the last part of which is its id. Returns it."""
     import torch
 
@@ -68,7 +70,7 @@ def make_model(folder: Path, family_name: str = "stylegan2", title: str = "", se
         id=folder.name, title=title or folder.name, family=family_name, settings=to_json(chosen),
         resolution=chosen.resolution, channels=chosen.channels, classes=tuple(f"kind {i}" for i in range(chosen.classes)),
         files={}, licence="CC0-1.0", author="the tests", trained_on="nothing: random weights", kimg=0.0, origin="a test",
-        summary="Random weights.", command="", created="2026-01-01",
+        summary="Random weights.", command="", created="2026-01-01", codes=codes,
     )  # fmt: skip
     folder.parent.mkdir(parents=True, exist_ok=True)
     save_model(folder, generator, card)

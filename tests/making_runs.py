@@ -77,7 +77,7 @@ def _stage(folder: Path, stage: int, stages: int, scored: bool, shift: int) -> l
     if stage == 0:
         told.append(events.Started(resumed=False, total_seconds=60, device="cpu", precision="float32", batch=8,
                                    g_parameters=1, d_parameters=1))  # fmt: skip
-    told += [_progress(stage + part / 4, stages) for part in range(1, 4)]
+    told += [_progress(stage + part / 4, stages, scored) for part in range(1, 4)]
     draw_sheet(folder / "previews" / f"{at['step']:08d}.webp", stage + shift)
     told.append(
         events.Preview(file=f"{at['step']:08d}.webp", seeds=SEEDS, rows=ROWS, columns=COLUMNS, size_px=SIDE_PX, **at)
@@ -117,11 +117,14 @@ def _snapshot(folder: Path, stage: int, stages: int, scored: bool, at: dict[str,
     return told
 
 
-def _progress(done: float, stages: int) -> events.Progress:
+def _progress(done: float, stages: int, reads_codes: bool) -> events.Progress:
+    codes = {"code_error": max(0.1, 1 - 0.2 * done)} if reads_codes else {}
     return events.Progress(
         step=round(100 * done), kimg=done, seconds=SECONDS_APART * done, fraction=min(1.0, done / stages),
         images_per_second=80 + 5 * (done % 3), seconds_left=10.0, memory_bytes=300_000_000,
-        metrics={"loss_g": 1.2 - 0.05 * done, "loss_d": 0.8 + 0.03 * done, "sign": 0.09 * done, "augment_p": 0.02 * done},
+        metrics=codes | {
+            "loss_g": 1.2 - 0.05 * done, "loss_d": 0.8 + 0.03 * done, "sign": 0.09 * done, "augment_p": 0.02 * done,
+        },
     )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ Two ways, and which of them fits is a matter of what a generator can do:
 - otherwise, and in w beside it, principal components (Härkönen et al. 2020, "GANSpace"): of the styles themselves, or
   of the pictures that sampled latents make, with the latents regressed on them.
 
+A model that was trained with codes (Chen et al. 2016, "InfoGAN") has these beside what is found: coordinates of z.
+
 All is deterministic: samples come from a fixed seed, and the largest entry of every vector is positive.
 """
 
@@ -23,6 +25,7 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from studio.errors import BadInput, Damaged
 from studio.families.base import Generator
@@ -35,7 +38,7 @@ _BATCH = 32
 _THUMBNAIL_PX = 16
 _LEAST_LAYERS_FOR_RANGES = 6
 _LARGEST_FILE_BYTES = 64_000_000
-_ABOUT = ("name", "title", "scale", "kind", "first_layer", "last_layer", "origin", "check")
+_ABOUT = ("name", "title", "scale", "kind", "space", "first_layer", "last_layer", "origin", "check")
 
 
 _FADED = 0.4
@@ -64,14 +67,15 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Direction:
-    """A way to go in the space of styles.
+    """A way to go in the space of styles, or in that of latents.
 
     Attributes:
         name: what edits call it; stable for a model.
         title: what people read.
-        vector: [style_dim], length 1.
-        scale: the standard deviation of sampled styles along it, so that an edit of 1 goes that far.
-        kind: how it was found: "sefa", "styles" or "pictures".
+        vector: [style_dim], or [z_dim] in z; length 1.
+        scale: the standard deviation of sampled styles or latents along it, so that an edit of 1 goes that far.
+        kind: how it was found: "sefa", "styles" or "pictures"; "code" was taught.
+        space: "w", among the styles, or "z": then the styles are those that the moved latent maps to.
         first_layer: the layers it acts on, first to last, included; None is the last of the model.
         origin: the title of the model that it was found in, if it is inherited; see `studio.latent.lineage`.
         check: what an inherited one still does.
@@ -82,6 +86,7 @@ class Direction:
     vector: Tensor
     scale: float
     kind: str
+    space: str = "w"
     first_layer: int = 0
     last_layer: int | None = None
     origin: str = ""
@@ -99,6 +104,29 @@ def find(generator: Generator, *, samples: int = _SAMPLES) -> dict[str, Directio
                 found += sefa(generator, count=4, samples=samples, first_layer=first, last_layer=last, name=name)
         found += style_components(generator, count=8, samples=samples)
     return {direction.name: direction for direction in found}
+
+
+def codes(generator: Generator, count: int) -> dict[str, Direction]:
+    """The first `count` coordinates of z, or as many as there are, by name: those of a model that was taught them."""
+    axes = torch.eye(generator.z_dim)[:count]
+    found = [
+        Direction(name=f"code-{place}", title=f"Code {place}", vector=axis, scale=1.0, kind="code", space="z")
+        for place, axis in enumerate(axes, start=1)
+    ]
+    return {direction.name: direction for direction in found}
+
+
+@torch.no_grad()
+def moved(generator: Generator, z: Tensor, direction: Direction, amount: float) -> Tensor:
+    """The styles [n, num_styles, style_dim] of latents z [n, z_dim], `amount` σ along a direction."""
+    layers = slice(direction.first_layer, None if direction.last_layer is None else direction.last_layer + 1)
+    shift = (amount * direction.scale * direction.vector).to(z.device)
+    styles = generator.map(z).clone()
+    if direction.space == "z":
+        styles[:, layers] = generator.map(z + shift)[:, layers]
+    else:
+        styles[:, layers] += shift
+    return styles
 
 
 @torch.no_grad()
@@ -159,8 +187,11 @@ def save_directions(path: Path, directions: Mapping[str, Direction]) -> None:
     """Write directions to one safetensors file with the names in its header, whole or not at all."""
     if not directions:
         raise BadInput("There are no directions to save.", "Look for some first.")
-    about = [{key: to_json(getattr(item, key)) for key in _ABOUT} for item in directions.values()]
-    vectors = torch.stack([item.vector for item in directions.values()]).contiguous()
+    about = [
+        {key: to_json(getattr(item, key)) for key in _ABOUT} | {"width": len(item.vector)}
+        for item in directions.values()
+    ]
+    vectors = pad_sequence([item.vector for item in directions.values()], batch_first=True).contiguous()
     write_file(
         path, safetensors.torch.save({"vectors": vectors}, metadata={"directions": json.dumps(about, allow_nan=False)})
     )
@@ -183,10 +214,11 @@ def load_directions(path: Path) -> dict[str, Direction]:
 
 
 def _read(entry: dict[str, Any], vector: Tensor) -> Direction:
-    check = entry.get("check")
+    check, width = entry.get("check"), entry.get("width", len(vector))
     if check is not None:
         check = Check(strength=float(check["strength"]), likeness=float(check["likeness"]))
-    return Direction(**{**entry, "vector": vector, "check": check})
+    about = {key: entry[key] for key in _ABOUT if key in entry}
+    return Direction(**{**about, "vector": vector[:width], "check": check})
 
 
 def find_or_load(generator: Generator, path: Path) -> dict[str, Direction]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from studio.families.base import Generator
 from studio.features.fitting import coloured, fitted
-from studio.latent.directions import Check, Direction, device_of
+from studio.latent.directions import Check, Direction, device_of, moved
 from studio.latent.point import Edit, Point, Share
 from studio.ops import seeds
 
@@ -34,8 +34,9 @@ def inherited(direction: Direction, child: Generator, *, title: str, sha256: str
 
     Where the latent is the only style, its classes come last: new ones are not moved, lost ones are left out.
     """
-    name, width, vector = inherited_name(direction.name, sha256), child.style_dim, direction.vector
-    if len(vector) != width and child.num_styles > 1:
+    name, vector, in_z = inherited_name(direction.name, sha256), direction.vector, direction.space == "z"
+    width = child.z_dim if in_z else child.style_dim
+    if len(vector) != width and (in_z or child.num_styles > 1):
         return None
     vector = F.pad(vector, (0, width - len(vector))) if len(vector) < width else vector[:width]
     if not bool(vector.any()):
@@ -59,14 +60,11 @@ def recheck(
 @torch.no_grad()
 def effect(generator: Generator, direction: Direction, numbers: Sequence[int]) -> Tensor:
     """The change that a direction makes of each seed's picture, [n, 3 · 16 · 16], float32."""
-    device = device_of(generator)
-    styles = generator.map(seeds.latents(numbers, generator.z_dim).to(device))
-    end = None if direction.last_layer is None else direction.last_layer + 1
+    z = seeds.latents(numbers, generator.z_dim).to(device_of(generator))
     ends = []
-    for sign in (1, -1):
-        moved = styles.clone()
-        moved[:, direction.first_layer : end] += sign * direction.scale * direction.vector.to(device)
-        pictures = generator.synthesize(moved, generator.constant_noise()).float().clamp(-1, 1)
+    for amount in (1, -1):
+        styles = moved(generator, z, direction, amount)
+        pictures = generator.synthesize(styles, generator.constant_noise()).float().clamp(-1, 1)
         ends.append(fitted(coloured(pictures), _THUMBNAIL_PX).flatten(1).cpu())
     return ends[0] - ends[1]
 

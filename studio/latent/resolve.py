@@ -1,14 +1,14 @@
 """From recipes to tensors: the styles and the noise of points. Pure; the numbers do not depend on the batch.
 
 Every latent that the points need is mapped in one batch (one for each truncation that occurs). What a layer then takes
-is a weighted sum of these rows and of directions; a plan holds the weights.
+is a weighted sum of these rows and of directions; a plan holds the weights. Directions in z make other rows.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -37,16 +37,16 @@ class _Plan:
 
     Attributes:
         rows: index of a mapped row -> its weight for each layer [num_styles].
-        edits: edits and how much of each.
+        shifts: layers and what is added to their styles [style_dim].
     """
 
     rows: dict[int, Tensor] = field(default_factory=dict)
-    edits: list[tuple[float, Edit]] = field(default_factory=list)
+    shifts: list[tuple[slice, Tensor]] = field(default_factory=list)
 
     def add(self, other: _Plan, weight: float) -> None:
         for row, weights in other.rows.items():
             self.rows[row] = self.rows.get(row, torch.zeros_like(weights)) + weight * weights
-        self.edits += [(weight * amount, edit) for amount, edit in other.edits]
+        self.shifts += [(layers, weight * shift) for layers, shift in other.shifts]
 
     def replace(self, layers: slice, row: int) -> None:
         """Let these layers take another row alone."""
@@ -55,6 +55,17 @@ class _Plan:
             others[layers] = 0
         weights[layers] = 1
         self.rows[row] = weights
+
+    def move(self, layers: slice, step: Tensor, latents: list[_Latent]) -> None:
+        """Let these layers take each row as what its latent maps to after a step [z_dim]; new rows go to `latents`."""
+        for row, weights in list(self.rows.items()):
+            taken = torch.zeros_like(weights)
+            taken[layers] = weights[layers]
+            if taken.any():
+                self.rows[_append(replace(latents[row], z=latents[row].z + step), latents)] = taken
+                self.rows[row] = weights - taken
+            if not self.rows[row].any():
+                del self.rows[row]
 
 
 @torch.no_grad()
@@ -70,9 +81,9 @@ def resolve_many(
         BadInput: a class that the model does not have, or a direction that it does not know.
     """
     latents: list[_Latent] = []
-    plans = [_plan(point, generator, latents) for point in points]
-    rows = _map(latents, generator)
-    styles = torch.stack([_styles(plan, rows, directions or {}) for plan in plans])
+    plans = [_plan(point, generator, latents, directions or {}) for point in points]
+    rows = _map(latents, {row for plan in plans for row in plan.rows}, generator)
+    styles = torch.stack([_styles(plan, rows) for plan in plans])
     if isinstance(generator, Movable) and any(any(_moves(point)) for point in points):
         return generator.placed(styles, torch.stack([placement(point) for point in points]))
     return styles
@@ -110,21 +121,48 @@ def layer_range(first: int, last: int | None, num_styles: int) -> slice:
     return slice(min(first, top), min(top if last is None else last, top) + 1)
 
 
-def _plan(point: Point, generator: Generator, latents: list[_Latent], base: int | None = None) -> _Plan:
+def _plan(
+    point: Point,
+    generator: Generator,
+    latents: list[_Latent],
+    directions: Mapping[str, Direction],
+    base: int | None = None,
+) -> _Plan:
     """The plan of a point; what it needs mapped is appended to `latents`. `base` is a row to start from."""
     plan = _Plan()
     if base is None and not (point.blend and point.space == "w"):
         base = _append(_latent(point, generator), latents)
     if point.blend:
         for weight, part in _parts(point):
-            plan.add(_plan(part, generator, latents, base), weight)
+            plan.add(_plan(part, generator, latents, directions, base), weight)
     elif base is not None:
         plan.rows[base] = torch.ones(generator.num_styles)
     if point.mix is not None:
         layers = layer_range(point.mix.first_layer, point.mix.last_layer, generator.num_styles)
         plan.replace(layers, _append(_mixed(point.mix, point, generator), latents))
-    plan.edits += [(edit.amount, edit) for edit in point.edits]
+    for edit in point.edits:
+        _edit(plan, edit, generator, latents, directions)
     return plan
+
+
+def _edit(
+    plan: _Plan, edit: Edit, generator: Generator, latents: list[_Latent], directions: Mapping[str, Direction]
+) -> None:
+    """Go along a direction, on the layers that both it and the edit name."""
+    direction = directions.get(edit.direction)
+    if direction is None:
+        raise BadInput(f"This model has no direction {edit.direction!r}.", "Remove the edit, or choose another.")
+    in_z = direction.space == "z"
+    if direction.vector.shape[-1] != (generator.z_dim if in_z else generator.style_dim):
+        raise BadInput(f"The direction {edit.direction!r} belongs to another model.", "Look for directions again.")
+    chosen = layer_range(edit.first_layer, edit.last_layer, generator.num_styles)
+    reach = layer_range(direction.first_layer, direction.last_layer, generator.num_styles)
+    layers = slice(max(chosen.start, reach.start), min(chosen.stop, reach.stop))
+    step = edit.amount * direction.scale * direction.vector
+    if in_z:
+        plan.move(layers, step, latents)
+    else:
+        plan.shifts.append((layers, step))
 
 
 def _moves(point: Point) -> tuple[float, float, float]:
@@ -192,10 +230,11 @@ def _label(point: Point, generator: Generator) -> Tensor | None:
     return torch.eye(generator.classes)[point.label]
 
 
-def _map(latents: Sequence[_Latent], generator: Generator) -> dict[int, Tensor]:
+def _map(latents: Sequence[_Latent], wanted: Set[int], generator: Generator) -> dict[int, Tensor]:
     """Index -> styles [num_styles, style_dim]. Rows of one truncation, with or without label, go together."""
     groups: dict[tuple[float, bool], list[int]] = {}
-    for index, latent in enumerate(latents):
+    for index in sorted(wanted):
+        latent = latents[index]
         groups.setdefault((latent.truncation, latent.label is None), []).append(index)
     device = device_of(generator)
     rows: dict[int, Tensor] = {}
@@ -207,27 +246,12 @@ def _map(latents: Sequence[_Latent], generator: Generator) -> dict[int, Tensor]:
     return rows
 
 
-def _styles(plan: _Plan, rows: Mapping[int, Tensor], directions: Mapping[str, Direction]) -> Tensor:
+def _styles(plan: _Plan, rows: Mapping[int, Tensor]) -> Tensor:
     """[num_styles, style_dim]"""
     first, *others = plan.rows
     styles = rows[first] * plan.rows[first].to(rows[first].device)[:, None]
     for row in others:
         styles = styles + rows[row] * plan.rows[row].to(styles.device)[:, None]
-    for amount, edit in plan.edits:
-        styles = _edited(styles, amount, edit, directions)
-    return styles
-
-
-def _edited(styles: Tensor, amount: float, edit: Edit, directions: Mapping[str, Direction]) -> Tensor:
-    """Styles [num_styles, style_dim] moved on the layers that both the edit and its direction name."""
-    direction = directions.get(edit.direction)
-    if direction is None:
-        raise BadInput(f"This model has no direction {edit.direction!r}.", "Remove the edit, or choose another.")
-    if direction.vector.shape[-1] != styles.shape[-1]:
-        raise BadInput(f"The direction {edit.direction!r} belongs to another model.", "Look for directions again.")
-    chosen = layer_range(edit.first_layer, edit.last_layer, len(styles))
-    reach = layer_range(direction.first_layer, direction.last_layer, len(styles))
-    layers = slice(max(chosen.start, reach.start), min(chosen.stop, reach.stop))
-    styles = styles.clone()
-    styles[layers] += amount * direction.scale * direction.vector.to(styles.device)
+    for layers, shift in plan.shifts:
+        styles[layers] += shift.to(styles.device)
     return styles

@@ -271,13 +271,14 @@ class Engine:
         self.submit(self._players.pop, model_id, None)
 
     def directions(self, model_id: str) -> dict[str, Direction]:
-        """The directions of a model by name: kept ones, else found now and kept; then those that it inherited."""
+        """The directions of a model by name: those that it was taught, what is found once, and what it inherited."""
         from studio.latent import directions
 
         player = self.player(model_id)
         if player.directions is None:
             kept = self._cache / f"directions-{player.card.files.get(WEIGHTS_FILE, model_id)[:32]}.safetensors"
-            player.directions = directions.find_or_load(player.exact, kept) | self._inherited(model_id)
+            taught = directions.codes(player.exact, player.card.codes)
+            player.directions = taught | directions.find_or_load(player.exact, kept) | self._inherited(model_id)
         return player.directions
 
     def _inherited(self, model_id: str) -> dict[str, Direction]:

@@ -10,6 +10,7 @@ from typing import Any
 from studio.errors import BadInput
 from studio.families.base import TRAINED
 from studio.options import Checked, option, to_json
+from studio.weights.card import MOST_CODES
 
 _NOT_NUMERIC = frozenset(
     {
@@ -197,6 +198,18 @@ class TrainConfig(Checked):
         label="Vision-aided critic",
         advanced=True,
     )
+    info_weight: float = option(
+        0.0,
+        help="The forger shows a few coordinates of its latent so clearly that they can be read off the picture (InfoGAN); "
+        "they become sliders of the model. 1 is usual, 0 is off.",
+        low=0,
+        high=100,
+        label="InfoGAN",
+        advanced=True,
+    )
+    info_codes: int = option(
+        4, help="So many coordinates, and sliders.", low=1, high=MOST_CODES, label="InfoGAN's codes", advanced=True
+    )
     rebuild_weight: float = option(
         1.0,
         help="How much it counts that a critic which can redraw your pictures (FastGAN's) does so well.",
@@ -347,6 +360,11 @@ class TrainConfig(Checked):
     def smooths_lazily(self) -> bool:
         """Whether R1 or R2 has steps of its own; an interval of 1 adds it to each step of the critic instead."""
         return self.r1_gamma + self.r2_gamma > 0 and self.r1_interval > 1
+
+    @property
+    def codes(self) -> int:
+        """How many first coordinates of z the pictures must show; 0 where InfoGAN is off."""
+        return self.info_codes if self.info_weight else 0
 
     @property
     def total_seconds(self) -> float:

@@ -23,15 +23,30 @@ def make_pictures(
     """G's pictures [count, c, h, w] of random latents, with their styles and labels; `label` None draws labels."""
     generator = cast(Generator, state.generator)
     random = bench.stream(state, purpose)
-    share = bench.world.share
-    drawn = torch.randn(2, count * share.size, generator.z_dim, generator=random)
-    z = [bench.here(share.of(latents)) for latents in drawn]
+    z = [bench.here(latents) for latents in random_latents(bench, generator.z_dim, count, random)]
     label = random_labels(bench, generator.classes, count, random) if label is None else label
     styles = generator.map(z[0], label)
     if purpose == "generator" and hasattr(generator, "track_w_average"):
         generator.track_w_average(styles[:, 0], W_AVERAGE_KEPT)
     styles = mix_styles(bench, generator, styles, z[1], label, random)
     return generator.synthesize(styles, random_noise(bench, generator.noise_sizes, count, random)), styles, label
+
+
+def random_latents(bench: Bench, z_dim: int, count: int, random: torch.Generator) -> Tensor:
+    """Two latents for each picture, the second one for style mixing: [2, count, z_dim].
+
+    Both have the same codes, so that a picture of mixed styles still shows what they say."""
+    share, codes = bench.world.share, bench.config.codes
+    drawn = torch.randn(2, count * share.size, z_dim, generator=random)
+    drawn[1, :, :codes] = drawn[0, :, :codes]
+    return torch.stack([share.of(latents) for latents in drawn])
+
+
+def codes_of(bench: Bench, state: TrainState, purpose: str, count: int) -> Tensor:
+    """The codes [count, info_codes] of the pictures that `make_pictures` makes for the same purpose, drawn once more."""
+    z_dim = cast(Generator, state.generator).z_dim
+    latents = random_latents(bench, z_dim, count, bench.stream(state, purpose))
+    return bench.here(latents[0, :, : bench.config.codes])
 
 
 def mix_styles(

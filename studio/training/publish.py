@@ -86,6 +86,7 @@ def make_card(config: TrainConfig, info: DatasetInfo, state: TrainState, *, mode
         kimg=round(state.kimg, 3),
         origin=f"Trained in Latent Studio for {counted(max(1, round(state.seconds / 60)), 'minute')}{_told_lineage(config)}.",
         lineage=_descent(config),
+        codes=config.codes,
         summary=f"Learned from {info.title}.",
         command=f"python -m studio.training runs/{run}" if run else "",
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from studio.errors import BadInput
-from studio.families.base import Featured
+from studio.families.base import Featured, Generator
 from studio.training.config import TrainConfig
 
 LECAM_KEPT = 0.99
@@ -20,6 +21,16 @@ def require_able(config: TrainConfig, discriminator: nn.Module) -> None:
         raise BadInput(
             f"The critic of the family {config.family} shows no features that the forger could match.",
             "Set feature matching to 0, or train a DCGAN.",
+        )
+
+
+def require_room(config: TrainConfig, generator: nn.Module) -> None:
+    """Raise BadInput where the latent of this generator has fewer coordinates than InfoGAN wants codes."""
+    width = cast(Generator, generator).z_dim
+    if config.codes > width:
+        raise BadInput(
+            f"The latent of this model has {width} coordinates, too few for {config.codes} codes.",
+            f"Set InfoGAN's codes to {width} or fewer.",
         )
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from studio.families.base import family, settings_from
 from studio.ops import precision, seeds
 from studio.training.config import TrainConfig
-from studio.training.regularisers import require_able
+from studio.training.recogniser import Recogniser
+from studio.training.regularisers import require_able, require_room
 from studio.training.watcher import Watcher
 
 
@@ -23,6 +24,7 @@ class TrainState:
 
     Attributes:
         watcher: the vision-aided critic, if the settings ask for one.
+        recogniser: reads InfoGAN's codes, if there are any; it learns with the generator, by the same optimizer.
         average: the generator whose weights are the moving average; it is what people play.
         step: generator steps done; images: real pictures shown to the critic; seconds: time trained.
         batch: pictures at once, halved when memory runs out.
@@ -53,6 +55,7 @@ class TrainState:
     sign_mean: float = 0.0
     diversity: float = 0.0
     watcher: Watcher | None = None
+    recogniser: Recogniser | None = None
 
     @property
     def kimg(self) -> float:
@@ -73,7 +76,7 @@ COUNTERS = (
     "diversity",
 )
 MEANS = ("path_mean", "sign_sum", "logit_means")
-NETWORKS = ("generator", "discriminator", "average", "watcher")
+NETWORKS = ("generator", "discriminator", "average", "watcher", "recogniser")
 OPTIMIZERS = ("g_optimizer", "d_optimizer")
 
 
@@ -89,23 +92,27 @@ def new_state(
         torch.manual_seed(seeds.stream(config.seed, "networks").initial_seed())
         generator, discriminator = kind.generator(settings), kind.discriminator(settings)
         watcher = Watcher() if config.vision_aided else None
+        recogniser = Recogniser(config.codes) if config.codes else None
     critics = nn.ModuleList(critic for critic in (discriminator, watcher) if critic is not None)
+    forgers = nn.ModuleList(forger for forger in (generator, recogniser) if forger is not None)
     if base is not None:
         generator.load_state_dict(base[0].state_dict())
         if base[1] is not None:
             discriminator.load_state_dict(base[1].state_dict())
-    for network in (generator, critics):
+    for network in (forgers, critics):
         network.to(device=device, dtype=torch.float32).to(memory_format=torch.channels_last)
         network.train().requires_grad_(True)
     freeze(discriminator, config.freeze_d_layers)
     require_able(config, discriminator)
+    require_room(config, generator)
     return TrainState(
         generator=generator,
         discriminator=discriminator,
         average=copy.deepcopy(generator).eval().requires_grad_(False),
-        g_optimizer=make_optimizer(config, generator, generator_side=True),
+        g_optimizer=make_optimizer(config, forgers, generator_side=True),
         d_optimizer=make_optimizer(config, critics, generator_side=False),
         watcher=watcher,
+        recogniser=recogniser,
         path_mean=torch.zeros([], device=device),
         sign_sum=torch.zeros([], device=device),
         logit_means=torch.zeros(2, device=device),

@@ -19,7 +19,8 @@ from studio.ops import augment, ema, penalties
 from studio.ops.smooth import Smoothly
 from studio.training.bench import Batch, Bench, Metrics, NotFinite
 from studio.training.config import TrainConfig
-from studio.training.pictures import make_pictures, place_in_order, real_pictures, varied
+from studio.training.pictures import codes_of, make_pictures, place_in_order, real_pictures, varied
+from studio.training.recogniser import code_error
 from studio.training.regularisers import clip_weights, feature_distance, lecam, moved_means, smoothed
 from studio.training.state import TrainState
 from studio.training.watcher import Watcher
@@ -98,8 +99,8 @@ def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor 
     objective, weight, metrics = bench.objective, bench.config.feature_matching, Metrics()
     with _resting(state.discriminator, state.watcher), bench.quick():
         given = label if objective.wants_real else None
-        made, _, made_label = make_pictures(bench, state, "generator", len(real), given)
-        plain, made = made.detach(), varied(bench, state, made, "generator")
+        plain, _, made_label = make_pictures(bench, state, "generator", len(real), given)
+        made = varied(bench, state, plain, "generator")
         with torch.no_grad():
             compares = objective.wants_real or weight
             beside = varied(bench, state, real, "generator real") if compares else real
@@ -118,9 +119,13 @@ def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor 
                 watched_real = state.watcher(beside) if objective.wants_real else None
             seen, watched_real = compared(bench, state.watcher(made), watched_real)
             loss = loss + bench.config.vision_aided * objective.generator(seen, watched_real).mean()
+        if state.recogniser:
+            error = code_error(state.recogniser(plain), codes_of(bench, state, "generator", len(plain)))
+            metrics["code_error"] = error.detach()
+            loss = loss + bench.config.info_weight * bench.config.codes / 2 * error
     figures = [*metrics.values(), *moving(state)]
     metrics["g_norm"] = descend(bench, state.g_optimizer, loss, "forger", figures)
-    return metrics, (plain, made_label)
+    return metrics, (plain.detach(), made_label)
 
 
 def moving(state: TrainState) -> list[Tensor]:

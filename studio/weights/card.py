@@ -29,6 +29,7 @@ _CONFIG_BYTES = 1_000_000
 _TEXT_CHARACTERS = 20_000
 _MOST_SOURCES = 12
 MOST_ANCESTORS = 32
+MOST_CODES = 32
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:$=^])")
 _HUB_LICENCES = frozenset(
@@ -66,6 +67,7 @@ class ModelCard:
         kimg: thousands of real pictures that training has shown.
         origin: where it came from: trained here, shipped, or imported from which file.
         lineage: the models that it was trained from, the nearest first.
+        codes: how many first coordinates of z it was taught to show (InfoGAN); each is a direction of the model.
         source: of an imported model, what names its source: "file", "sha256", "format", the original "arguments" as
             JSON, and of one from the Hugging Face Hub "hub" and "revision".
         command: the command that trains it again.
@@ -91,6 +93,7 @@ class ModelCard:
     created: str = ""
     source: dict[str, str] = field(default_factory=dict)
     lineage: tuple[Ancestor, ...] = ()
+    codes: int = 0
 
     def __post_init__(self) -> None:
         safe_name(self.id)
@@ -104,6 +107,8 @@ class ModelCard:
             raise BadInput("The model's description holds impossible sizes.", "Import or train the model again.")
         if len(self.lineage) > MOST_ANCESTORS:
             raise BadInput("The model's lineage is too long.", f"Keep the nearest {MOST_ANCESTORS} of its ancestors.")
+        if not 0 <= self.codes <= MOST_CODES:
+            raise BadInput("The model's description holds an impossible number of codes.", f"The most is {MOST_CODES}.")
         for name, digest in self.files.items():
             if name not in _HASHED_FILES or not _SHA256.fullmatch(digest):
                 raise BadInput(f"The model's description names an odd file {name[:40]!r}.", "Import the model again.")
@@ -183,6 +188,8 @@ def _what_it_is(card: ModelCard) -> str:
     lines = [f"- Family: {escape(card.family)}", f"- Pictures: {card.resolution} x {card.resolution} px, {colours}"]
     if card.classes:
         lines.append(f"- Classes: {', '.join(escape(name) for name in card.classes)}")
+    if card.codes:
+        lines.append(f"- Codes: the first {card.codes} coordinates of z (InfoGAN)")
     lines.append(f"- Seen in training: {card.kimg:g} thousand pictures")
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ import pytest
 
 from studio.weights.card import Ancestor
 from studio.weights.store import load_generator, save_model
+from tests.making import make_model
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -31,6 +32,21 @@ def open_model(page, model: str) -> None:
     page.locator(f"#model-{model} .button.primary").click()
     expect(page.locator("#canvas-waiting")).to_be_hidden()
     expect(page.locator("#direction-0")).to_be_visible()
+
+
+def test_codes_that_a_model_was_taught_come_first(page, studio_server) -> None:
+    make_model(studio_server.home / "models" / "tiny-taught", "stylegan2", "Tiny taught", codes=3)
+    page.reload()
+    open_model(page, "tiny-taught")
+    expect(page.locator("#direction-group option").first).to_have_text("Learned codes")
+    expect(page.locator(".direction label")).to_have_text(["Code 1", "Code 2", "Code 3"])
+    expect(page.locator(".direction img").last).to_have_attribute("src", re.compile("^(data:image/png|blob:)"))
+    ends = page.locator(".direction img").evaluate_all("(images) => images.map((image) => image.src)")
+    assert len(ends) == 6 == len(set(ends))
+    picture = "() => document.querySelector('#live-canvas').toDataURL()"
+    before = page.evaluate(picture)
+    page.locator("#direction-1").fill("3")
+    page.wait_for_function(f"(before) => ({picture})() !== before", arg=before)
 
 
 def test_directions_and_points_come_along(page, child) -> None:

@@ -68,6 +68,7 @@ def test_nothing_overflows_and_no_title_becomes_markup(page, studio_server, size
     visit(page, "run=moths&with=other", TITLE)
     expect(page.locator("#differences")).to_contain_text("Batch")
     expect(page.locator("#chart-kid canvas")).to_be_visible()
+    expect(page.locator("#chart-codes canvas")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= sized[0]
     outside = page.evaluate(
         """(width) => [...document.querySelectorAll("#monitor-mount .run *")].filter((one) => {
@@ -237,6 +238,7 @@ def test_a_run_of_before_has_no_scores_and_says_so(page, studio_server) -> None:
     expect(page.locator("#originality-empty")).to_contain_text("did not measure")
     expect(page.locator("#no-scores")).to_have_text("This run was not scored.")
     expect(page.locator("#chart-kid")).to_be_hidden()
+    expect(page.locator("#chart-codes")).to_be_hidden()
     expect(page.locator("#chart-speed canvas")).to_be_visible()
     expect(page.locator("#best-stage .banner")).to_have_count(0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,19 @@ import torch
 
 from studio.errors import BadInput, Damaged
 from studio.latent.directions import (
+    Direction,
+    codes,
     find,
     find_or_load,
     load_directions,
+    moved,
     picture_components,
     save_directions,
     sefa,
     style_components,
 )
 from studio.latent.point import Edit, Point, Seed, resolve
+from studio.ops.seeds import latents
 
 
 def test_sefa_finds_the_eigenvectors(mapped) -> None:
@@ -83,6 +88,35 @@ def test_the_same_each_time(plain, classed) -> None:
         torch.manual_seed(2)
         second = find(generator, samples=64)
         assert all(torch.equal(first[name].vector, second[name].vector) for name in first)
+
+
+def test_codes_are_the_first_coordinates_of_z(mapped, plain) -> None:
+    found = codes(mapped, 3)
+    assert [(one.name, one.title, one.space) for one in found.values()] == [
+        (f"code-{place}", f"Code {place}", "z") for place in (1, 2, 3)
+    ]
+    assert torch.equal(torch.stack([one.vector for one in found.values()]), torch.eye(16)[:3])
+    assert codes(mapped, 0) == {} and len(codes(plain, 32)) == plain.z_dim
+
+
+def test_moving_along_a_direction_is_what_an_edit_of_a_point_does(mapped) -> None:
+    late = Direction(
+        name="late", title="", vector=torch.eye(16)[1], scale=2.0, kind="sefa", first_layer=2, last_layer=3
+    )
+    for direction in (late, replace(late, space="z"), codes(mapped, 2)["code-2"]):
+        point = Point(seeds=(Seed(seed=4),), edits=(Edit(direction=direction.name, amount=-1.5),))
+        wanted = resolve(point, mapped, {direction.name: direction})
+        assert torch.allclose(moved(mapped, latents([4], 16), direction, -1.5), wanted, atol=1e-6)
+
+
+def test_those_in_z_and_those_among_styles_share_a_file(plain, tmp_path: Path) -> None:
+    kept = codes(plain, 1) | {
+        "wide": Direction(name="wide", title="", vector=torch.eye(14)[13], scale=1.0, kind="sefa")
+    }
+    save_directions(tmp_path / "x.safetensors", kept)
+    loaded = load_directions(tmp_path / "x.safetensors")
+    assert [(one.space, len(one.vector)) for one in loaded.values()] == [("z", 12), ("w", 14)]
+    assert all(torch.equal(loaded[name].vector, direction.vector) for name, direction in kept.items())
 
 
 def test_they_are_saved_and_come_back(plain, tmp_path: Path) -> None:

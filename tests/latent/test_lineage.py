@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from studio.latent.directions import Check, Direction, find, load_directions, save_directions, style_components
+from studio.latent.directions import Check, Direction, codes, find, load_directions, save_directions, style_components
 from studio.latent.lineage import carried_point, inherited, inherited_name, recheck
 from studio.latent.point import Edit, Point, Seed, Share
 
@@ -77,6 +77,16 @@ def test_a_latent_that_grew_by_classes_takes_directions_on(plain: Any, mapped: A
     wider.style_dim = 3
     assert inherited(direction, wider, title="Moths", sha256=SHA) is None
     assert inherited(direction, mapped, title="Moths", sha256=SHA) is None
+
+
+def test_a_code_stays_a_coordinate_of_z_and_goes_with_its_latent_alone(mapped: Any, plain: Any) -> None:
+    code = travelled(mapped, codes(mapped, 1)["code-1"])
+    assert (code.name, code.space) == ("code-1@abcdef01", "z") and torch.equal(code.vector, torch.eye(16)[0])
+    assert recheck(mapped, mapped, codes(mapped, 1)["code-1"], code).mark == "kept"
+    assert recheck(mapped, mapped, codes(mapped, 2)["code-2"], code).likeness < 0.9
+    other = copy.copy(plain)
+    other.z_dim = 13
+    assert inherited(codes(plain, 1)["code-1"], other, title="Moths", sha256=SHA) is None
 
 
 def test_they_come_back_from_a_file_with_their_mark(mapped: Any, tmp_path: Any) -> None:

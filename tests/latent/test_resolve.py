@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -25,7 +26,8 @@ def between(*parts: tuple[float, Point], **more) -> Point:
 
 UP = Direction(name="up", title="Up", vector=torch.eye(16)[0], scale=2.0, kind="sefa")
 LATE = Direction(name="late", title="Late", vector=torch.eye(16)[1], scale=1.0, kind="sefa", first_layer=4)
-KNOWN = {"up": UP, "late": LATE}
+CODE = Direction(name="code", title="Code", vector=torch.eye(16)[2], scale=1.0, kind="code", space="z")
+KNOWN = {"up": UP, "late": LATE, "code": CODE}
 
 
 def test_one_seed_is_the_mapped_latent(mapped) -> None:
@@ -79,6 +81,42 @@ def test_edits_move_along_directions_on_their_layers(mapped) -> None:
 def test_edits_that_touch_no_layer_do_nothing(mapped) -> None:
     edit = Edit(direction="late", amount=5, last_layer=3)
     assert torch.equal(resolve(at(1, edits=(edit,)), mapped, KNOWN), resolve(at(1), mapped))
+
+
+def shifted(generator, seed: int, amount: float, truncation: float = 1.0) -> torch.Tensor:
+    """What a seed's latent maps to, moved along CODE."""
+    return generator.map(latents([seed], 16) + amount * CODE.vector, None, truncation)
+
+
+def test_edits_in_z_move_the_latent_before_it_is_mapped(mapped) -> None:
+    one = at(1, edits=(Edit(direction="code", amount=2),), truncation=0.5)
+    assert torch.equal(resolve(one, mapped, KNOWN), shifted(mapped, 1, 2, 0.5))
+    assert not torch.allclose(resolve(one, mapped, KNOWN), resolve(at(1, truncation=0.5), mapped), atol=1e-3)
+    both = at(1, edits=(Edit(direction="code", amount=2), Edit(direction="up"), Edit(direction="code", amount=-0.5)))
+    assert torch.allclose(resolve(both, mapped, KNOWN), shifted(mapped, 1, 1.5), atol=1e-6)
+
+
+def test_edits_in_z_know_layers_mixes_and_blends(mapped) -> None:
+    edit = Edit(direction="code", amount=2, first_layer=1, last_layer=3)
+    styles = resolve(at(1, edits=(edit,), mix=Mix(seed=2, first_layer=3)), mapped, KNOWN)
+    parts = (shifted(mapped, 1, 0)[:, :1], shifted(mapped, 1, 2)[:, 1:3], shifted(mapped, 2, 2)[:, 3:4])
+    wanted = torch.cat([*parts, shifted(mapped, 2, 0)[:, 4:]], dim=1)
+    assert torch.allclose(styles, wanted, atol=1e-6)
+    own = at(1, edits=(Edit(direction="code", amount=1),))
+    blend = between((0.25, own), (0.75, at(2)), edits=(Edit(direction="code", amount=-3),))
+    wanted = 0.25 * shifted(mapped, 1, -2) + 0.75 * shifted(mapped, 2, -3)
+    assert torch.allclose(resolve(blend, mapped, KNOWN), wanted, atol=1e-5)
+    ends = between((1, own), (0, at(2)), space="z"), between((0, own), (1, at(2)), space="z")
+    assert torch.allclose(resolve(ends[0], mapped, KNOWN), shifted(mapped, 1, 1), atol=1e-5)
+    assert torch.allclose(resolve(ends[1], mapped, KNOWN), shifted(mapped, 2, 0), atol=1e-5)
+
+
+def test_many_edits_in_z_map_no_more_rows_than_one(mapped, monkeypatch) -> None:
+    known = {f"code-{place}": replace(CODE, vector=torch.eye(16)[place]) for place in range(16)}
+    point = at(1, edits=tuple(Edit(direction=name, amount=1) for name in known))
+    seen, original = [], mapped.map
+    monkeypatch.setattr(mapped, "map", lambda z, *rest: seen.append(len(z)) or original(z, *rest))
+    assert torch.allclose(resolve(point, mapped, known), original(latents([1], 16) + 1), atol=1e-6) and seen == [1]
 
 
 def test_labels_choose_a_class(classed) -> None:

@@ -84,6 +84,20 @@ def test_a_damaged_file_costs_nothing_but_what_was_in_it(studio: Studio) -> None
     assert told and not any(direction["mark"] for direction in told)
 
 
+def test_a_model_has_the_codes_that_it_was_taught_and_hands_them_on(studio: Studio) -> None:
+    child_of(make_model(studio.home.models / "taught", title="Taught", codes=2), "heir")
+    told = play.directions(studio, ME, "taught")
+    assert [(one["name"], one["title"], one["group"]) for one in told[:2]] == [
+        ("code-1", "Code 1", "code"), ("code-2", "Code 2", "code"),
+    ]  # fmt: skip
+    assert not any(one["group"] == "code" for one in play.directions(studio, ME, "base"))
+    ends = [Point(seeds=(Seed(seed=1),), edits=(Edit(direction="code-2", amount=amount),)) for amount in (-3, 3)]
+    low, high = studio.engine.submit(studio.engine.frames, "taught", ends).result()
+    assert (low != high).any()
+    sha = load_card(studio.home.models / "taught").sha256[:8]
+    assert settled(studio, "heir")[f"code-2@{sha}"] == "kept"
+
+
 def test_visitors_change_no_folder(studio: Studio) -> None:
     studio.policy = Policy(public=True)
     assert play.inherit(studio, ME, "child") == ""

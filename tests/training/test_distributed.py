@@ -62,7 +62,9 @@ def kinds(tmp_path):
         "vision_aided": 0.5,
     }
     return {
-        "stylegan2": dataclasses.replace(base, instance_noise=0.1, r2_gamma=0.5, augment_start_p=0.6, d_steps=2),
+        "stylegan2": dataclasses.replace(
+            base, instance_noise=0.1, r2_gamma=0.5, augment_start_p=0.6, d_steps=2, info_weight=1.0
+        ),
         "mlp": dataclasses.replace(other(plain, "mlp"), **penalties, augment="diffaugment", optimizer="sgd"),
         "dcgan": dataclasses.replace(other(plain, "dcgan"), feature_matching=1.0, augment="none", r1_gamma=0.1),
         "fastgan": dataclasses.replace(

@@ -40,6 +40,17 @@ def test_lineage_comes_back_and_cards_without_one_still_load(tmp_path: Path) -> 
         dataclasses.replace(CARD, lineage=line * 20)
 
 
+def test_codes_come_back_within_their_limits(tmp_path: Path) -> None:
+    card = dataclasses.replace(CARD, codes=4)
+    write_card(tmp_path, card)
+    assert (
+        read_card(tmp_path).codes == 4 and "first 4 coordinates" in readme(card) and "coordinates" not in readme(CARD)
+    )
+    for wrong in (-1, 33, 10**9):
+        with pytest.raises(BadInput, match="codes"):
+            dataclasses.replace(CARD, codes=wrong)
+
+
 def test_the_page_has_front_matter_and_sections() -> None:
     page = readme(CARD)
     assert page.startswith(
