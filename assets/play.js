@@ -5,7 +5,7 @@ import { SeedMap, latticeSeed, seedsAt, sheet } from "./map.js";
 import { Strip } from "./strip.js";
 
 const LARGE_PX = 64;
-const NOTHING_YET = "data:image/gif;base64,R0lGODlhAQABAAAAACw=";
+const NOTHING_YET = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E";
 const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null };
 const GROUPS = { code: "Learned codes", sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
 const MARKS = {

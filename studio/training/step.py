@@ -116,8 +116,8 @@ def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor 
             metrics["feature_distance"], loss = distance.detach(), loss + weight * distance
         if state.watcher:
             with torch.no_grad():
-                watched_real = state.watcher(beside) if objective.wants_real else None
-            seen, watched_real = compared(bench, state.watcher(made), watched_real)
+                watched_real = watched(bench, state, beside, "generator real") if objective.wants_real else None
+            seen, watched_real = compared(bench, watched(bench, state, made, "generator"), watched_real)
             loss = loss + bench.config.vision_aided * objective.generator(seen, watched_real).mean()
         if state.recogniser:
             error = code_error(state.recogniser(plain), codes_of(bench, state, "generator", len(plain)))
@@ -171,7 +171,7 @@ def discriminator_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics
         with bench.quick():
             real_logits, fake_logits, terms = judge(bench, state, sides, real, made)
             if state.watcher:
-                terms["watcher"] = config.vision_aided * watch(bench, state.watcher, real, made)
+                terms["watcher"] = config.vision_aided * watch(bench, state, real, made, sides.turn)
             loss = objective.discriminator(*compared(bench, real_logits, fake_logits)).mean()
         metrics = {"loss_d": loss.detach(), "real_logit": _mean(real_logits), "fake_logit": _mean(fake_logits)}
         terms |= logit_terms(bench, state, real_logits, fake_logits, sides.turn)
@@ -206,10 +206,21 @@ def judge(
     return real_logits, fake_logits, {}
 
 
-def watch(bench: Bench, watcher: Watcher, real: Tensor, made: Tensor) -> Tensor:
+def watch(bench: Bench, state: TrainState, real: Tensor, made: Tensor, turn: int) -> Tensor:
     """The same game before the vision-aided critic: its loss, a scalar."""
-    seen_made, seen_real = watcher(torch.cat([made, real])).chunk(2)
+    seen_made = watched(bench, state, made, f"discriminator {turn}")
+    seen_real = watched(bench, state, real, f"real {turn}")
     return bench.objective.discriminator(*compared(bench, seen_real, seen_made)).mean()
+
+
+def watched(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> Tensor:
+    """The vision-aided critic's logits of varied pictures, which it sees shifted and with a hole besides.
+
+    Its eyes know what they see from the start, so that it would win before ADA had noticed."""
+    random, share = bench.stream(state, f"watch {purpose}"), bench.world.share
+    glimpses = augment.diffaugment(pictures, random, ("translation", "cutout"), share=share)
+    logits: Tensor = cast(Watcher, state.watcher)(glimpses)
+    return logits
 
 
 def logit_terms(bench: Bench, state: TrainState, real: Tensor, fake: Tensor, turn: int) -> dict[str, Tensor]:
