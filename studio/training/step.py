@@ -96,36 +96,50 @@ def finish_step(config: TrainConfig, state: TrainState) -> None:
 
 def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor | None) -> tuple[Metrics, Made]:
     """G learns to raise D's logits on its pictures; where these are compared with `real` ones, they share their labels."""
-    objective, weight, metrics = bench.objective, bench.config.feature_matching, Metrics()
+    objective = bench.objective
     with _resting(state.discriminator, state.watcher), bench.quick():
         given = label if objective.wants_real else None
         plain, _, made_label = make_pictures(bench, state, "generator", len(real), given)
         made = varied(bench, state, plain, "generator")
         with torch.no_grad():
-            compares = objective.wants_real or weight
+            compares = objective.wants_real or bench.config.feature_matching
             beside = varied(bench, state, real, "generator real") if compares else real
             real_logits = state.discriminator(beside, label) if objective.wants_real else None
         logits, real_logits = compared(bench, state.discriminator(made, made_label), real_logits)
         loss = objective.generator(logits, real_logits).mean()
-        metrics["loss_g"] = loss.detach()
-        if weight:
-            critic = cast(Featured, state.discriminator)
-            with torch.no_grad():
-                wanted = critic.features(beside, label)
-            distance = feature_distance(wanted, critic.features(made, made_label), bench.world.mean)
-            metrics["feature_distance"], loss = distance.detach(), loss + weight * distance
-        if state.watcher:
-            with torch.no_grad():
-                watched_real = watched(bench, state, beside, "generator real") if objective.wants_real else None
-            seen, watched_real = compared(bench, watched(bench, state, made, "generator"), watched_real)
-            loss = loss + bench.config.vision_aided * objective.generator(seen, watched_real).mean()
-        if state.recogniser:
-            error = code_error(state.recogniser(plain), codes_of(bench, state, "generator", len(plain)))
-            metrics["code_error"] = error.detach()
-            loss = loss + bench.config.info_weight * bench.config.codes / 2 * error
+        metrics = {"loss_g": loss.detach()}
+        for name, weight, term in generator_terms(bench, state, plain, made, made_label, beside, label):
+            metrics[name], loss = term.detach(), loss + weight * term
     figures = [*metrics.values(), *moving(state)]
     metrics["g_norm"] = descend(bench, state.g_optimizer, loss, "forger", figures)
     return metrics, (plain.detach(), made_label)
+
+
+def generator_terms(
+    bench: Bench, state: TrainState, plain: Tensor, made: Tensor, made_label: Tensor | None,
+    beside: Tensor, label: Tensor | None,
+) -> Iterator[tuple[str, float, Tensor]]:  # fmt: skip
+    """What is added to G's loss: a name, a weight and a scalar each.
+
+    Args:
+        plain, made, made_label: G's pictures before and after they are varied, and their labels.
+        beside, label: varied real pictures, and their labels.
+    """
+    config, objective = bench.config, bench.objective
+    if config.feature_matching:
+        critic = cast(Featured, state.discriminator)
+        with torch.no_grad():
+            wanted = critic.features(beside, label)
+        distance = feature_distance(wanted, critic.features(made, made_label), bench.world.mean)
+        yield "feature_distance", config.feature_matching, distance
+    if state.watcher:
+        with torch.no_grad():
+            seen_real = watched(bench, state, beside, "generator real") if objective.wants_real else None
+        seen, seen_real = compared(bench, watched(bench, state, made, "generator"), seen_real)
+        yield "watcher_g", config.vision_aided, objective.generator(seen, seen_real).mean()
+    if state.recogniser:
+        error = code_error(state.recogniser(plain), codes_of(bench, state, "generator", len(plain)))
+        yield "code_error", config.info_weight * config.codes / 2, error
 
 
 def moving(state: TrainState) -> list[Tensor]:
