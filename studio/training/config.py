@@ -191,8 +191,8 @@ class TrainConfig(Checked):
     )
     vision_aided: float = option(
         0.0,
-        help="A second critic judges by what the studio's feature network sees, with this weight: shapes come sooner. "
-        "1 is usual, 0 is off.",
+        help="A second critic judges by what the studio's feature network sees, with this weight: flatter, cleaner shapes, "
+        "a quarter slower. 1 is usual, 0 is off.",
         low=0,
         high=100,
         label="Vision-aided critic",

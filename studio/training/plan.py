@@ -285,7 +285,7 @@ def _schedule(
 
 
 _MANNERS: dict[str, dict[str, Any]] = {
-    "stylegan2": {"vision_aided": 1.0},
+    "stylegan2": {},
     "stylegan3": {"path_length_weight": 0.0, "style_mixing": 0.0},  # as its authors train it
     "fastgan": {
         "objective": "hinge", "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
@@ -345,8 +345,6 @@ def _reasons(
     if config.augment == "ada":
         few = f"You have {counted(info.count, 'picture')}. " if info.count < SMALL_SET * 5 else ""
         yield f"{few}They are varied as strongly as the critic needs, so that it does not learn them by heart (ADA)."
-    if config.vision_aided:
-        yield "A second critic judges by what the studio's own feature network sees, so that shapes come sooner."
     if config.freeze_d_layers:
         yield "The critic keeps its first layers, because there are few pictures (Freeze-D)."
     if config.mirror:

@@ -1,8 +1,8 @@
 """A second critic, which judges pictures by what the frozen feature network sees in them.
 
-Small heads on the maps of a network that has already learned to see know sooner than a fresh critic which shapes belong
-together (Sauer et al. 2021, "Projected GANs Converge Faster"); beside the critic of the family they halve what few
-pictures lack (Kumari et al. 2022, "Ensembling Off-the-shelf Models for GAN Training"). docs/recipes.md has the figures.
+Small heads on the maps of a network that has already learned to see judge beside the critic of the family (Kumari et al.
+2022, "Ensembling Off-the-shelf Models for GAN Training"; Sauer et al. 2021, "Projected GANs Converge Faster"). Theirs see by
+networks that know a million photographs; ours is small, and what it brings is not clear: docs/recipes.md has the figures.
 """
 
 from __future__ import annotations
