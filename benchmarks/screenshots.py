@@ -57,6 +57,7 @@ def shoot_rooms(browser: Browser, url: str, model: str, seed: int) -> None:
             page.locator("#live-canvas").focus()
             page.wait_for_timeout(300)
             page.keyboard.press("a")
+        page.locator("#live-canvas").blur()
         shoot(page, f"play{suffix}")
         page.locator("#train-room-button").click()
         page.wait_for_timeout(2500)
