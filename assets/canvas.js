@@ -18,6 +18,7 @@ export class LiveCanvas {
     this.onframe = onframe;
     this.stamp = 0;
     this.shown = 0;
+    this.draft = false; // what is shown is a draft of half the size; the full picture follows
     this.askedAt = -Infinity;
     this.underway = new Map(); // stamp -> time of asking
     this.wish = null;
@@ -106,7 +107,8 @@ export class LiveCanvas {
     if (stamp <= this.shown) return;
     this.shown = stamp;
     this.complaint = null;
-    if (header.getUint8(5)) this.settle();
+    this.draft = Boolean(header.getUint8(5));
+    if (this.draft) this.settle();
     const [kind, width, height] = [header.getUint8(4), header.getUint16(6, true), header.getUint16(8, true)];
     const data = new Uint8Array(buffer, HEADER_BYTES);
     if (kind === RAW) {

@@ -27,9 +27,9 @@ def open_model(page, model: str) -> None:
 
 
 def settle(page) -> str:
-    """The picture once it has stood still for a while."""
+    """The picture at rest, at its full size: a slow machine shows drafts first, which lack the last layers."""
     page.wait_for_function(
-        "() => { const p = window.latentStudioPlayer.canvas; return p.shown === p.stamp && !p.underway.size; }"
+        "() => { const p = window.latentStudioPlayer.canvas; return p.shown === p.stamp && !p.underway.size && !p.draft; }"
     )
     return page.evaluate(PICTURE)
 
