@@ -35,7 +35,6 @@ from studio.features.extractor import load
 from studio.options import to_json
 from studio.paths import Home, bundled
 from studio.services.datasets import Datasets
-from studio.services.training_desk import changed
 from studio.training import events, sheet
 from studio.training.config import TrainConfig
 from studio.training.folder import RunFolder
@@ -73,10 +72,11 @@ class Recipe:
         base = chosen_base(info, minutes, self.family) if self.base == "auto" else self.base
         folder = bundled("models") / base if base and base != "none" else None
         chosen = {"family": self.family} if self.family else {}
-        config = plan(minutes, info, load_card(folder) if folder else None, **chosen).config
         plain = {name: value for name, value in self.changes if not name.startswith("settings.")}
         inner = {name.removeprefix("settings."): value for name, value in self.changes if name.startswith("settings.")}
-        return replace(changed(config, plain | {"settings": inner}), base_model=str(folder or ""), title=self.name)
+        card = load_card(folder) if folder else None
+        config = plan(minutes, info, card, changes=plain | {"settings": inner}, **chosen).config
+        return replace(config, base_model=str(folder or ""), title=self.name)
 
 
 def main() -> None:

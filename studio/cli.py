@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORT = 7860
 _MOST_SEEDS = 10_000
+_LOG_SECONDS = 30.0
+"""How often progress is a new line where the output is no terminal."""
 _MINUTES = {"5min": 5, "half-hour": 30, "evening": 180, "night": 480}
 
 
@@ -329,13 +331,19 @@ def _follow(studio: Studio, run_id: str) -> int:
     if _together():
         return _lead(studio, run_id)
     studio.runs.recover()
+    told = ("", 0.0)
     try:
         while True:
             summary = studio.runs.summary(run_id)
-            print(f"\r{summary.state:<11}{summary.fraction:6.1%} {summary.kimg:8.1f} kimg"
-                  f" {summary.images_per_second:7.1f} images/s   {summary.message[:60]:<60}", end="", flush=True)  # fmt: skip
+            line = (f"{summary.state:<11}{summary.fraction:6.1%} {summary.kimg:8.1f} kimg"
+                    f" {summary.images_per_second:7.1f} images/s   {summary.message[:60]:<60}")  # fmt: skip
+            if sys.stdout.isatty():
+                print("\r" + line, end="", flush=True)
+            elif summary.state != told[0] or time.monotonic() > told[1] + _LOG_SECONDS:
+                told = (summary.state, time.monotonic())
+                print(line.rstrip(), flush=True)
             if summary.state in {"finished", "failed", "paused"}:
-                print()
+                print(end="\n" if sys.stdout.isatty() else "")
                 return 0 if summary.state != "failed" else 1
             time.sleep(0.5)
     except KeyboardInterrupt:

@@ -15,7 +15,6 @@ from studio.data.info import DatasetInfo
 from studio.data.prepare import RESOLUTIONS, PrepareSettings
 from studio.data.scan import FEWEST
 from studio.errors import BadInput
-from studio.options import from_json, to_json
 from studio.services.datasets import Datasets
 from studio.services.jobs import Job, Jobs
 from studio.services.runs import Runs
@@ -90,7 +89,8 @@ class TrainingDesk:
         """The settings that the run would have, and the reasons for them.
 
         Raises:
-            NotFound: no such dataset or model. BadInput: the pictures do not fit the model to start from.
+            NotFound: no such dataset or model. BadInput: the pictures do not fit the model to start from, or a
+            change that no run can have.
         """
         pictures = order.pictures
         if not isinstance(pictures, Upload):
@@ -105,9 +105,9 @@ class TrainingDesk:
         """Prepare and train in the background; returns the id of the job, whose result is the id of the run.
 
         Raises:
-            NotFound, BadInput: as in `plan`, or a change that no run can have.
+            NotFound, BadInput: as in `plan`.
         """
-        changed(self.plan(order).config, order.changes)
+        self.plan(order)
         return self._jobs.start(lambda job: self._work(order, job))
 
     def fit_to(self, settings: PrepareSettings, base: str) -> PrepareSettings:
@@ -140,7 +140,8 @@ class TrainingDesk:
         from studio.training.plan import plan
 
         base = self._base(order, info)
-        return plan(order.minutes, info, self._shelf_card(base) if base else None, family=order.family)
+        card = self._shelf_card(base) if base else None
+        return plan(order.minutes, info, card, family=order.family, changes=order.changes)
 
     def _base(self, order: Order, info: DatasetInfo) -> str:
         """The id of the model that the run starts from, or ""."""
@@ -155,7 +156,7 @@ class TrainingDesk:
         """The plan with the artist's changes, and the folders filled in."""
         order = dataclasses.replace(order, base=self._base(order, info))
         return dataclasses.replace(
-            changed(self._plan(order, info).config, order.changes),
+            self._plan(order, info).config,
             title=(order.title.strip() or info.title)[:_LONGEST_TITLE],
             dataset=str(self._datasets.folder(info.id)),
             dataset_fingerprint=info.fingerprint,
@@ -167,12 +168,6 @@ class TrainingDesk:
         if entry.card is None or entry.problem:
             raise BadInput(entry.problem or f"The model {model_id!r} cannot be read.", "Start from another model.")
         return entry.card
-
-
-def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
-    """The settings with some of them changed, of the network's too. Raises BadInput for one that no run has."""
-    settings = {**config.settings, **changes.get("settings", {})}
-    return from_json(TrainConfig, {**to_json(config), **changes, "settings": settings})
 
 
 def expected(order: Order, upload: Upload) -> DatasetInfo:

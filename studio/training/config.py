@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from studio.errors import BadInput
 from studio.families.base import TRAINED
-from studio.options import Checked, option, to_json
+from studio.options import Checked, from_json, option, to_json
 from studio.weights.card import MOST_CODES
 
 _NOT_NUMERIC = frozenset(
@@ -375,3 +376,9 @@ class TrainConfig(Checked):
         """A hash of all that the numbers of the run depend on; another hash means other settings."""
         data = {name: value for name, value in to_json(self).items() if name not in _NOT_NUMERIC}
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def changed(config: TrainConfig, changes: Mapping[str, Any]) -> TrainConfig:
+    """The settings with some of them changed, of the network's too. Raises BadInput for one that no run has."""
+    settings = {**config.settings, **changes.get("settings", {})}
+    return from_json(TrainConfig, {**to_json(config), **changes, "settings": settings})

@@ -25,6 +25,7 @@ from studio.training.sitting import Due, Sitting
 from studio.training.state import TrainState, compute_dtype, new_state, pick_device
 from studio.words import counted
 
+FIRST_CHECKPOINT_SECONDS = 5.0
 FIRST_SNAPSHOT_SECONDS = 15.0
 
 
@@ -112,9 +113,15 @@ def reload(sitting: Sitting, config: TrainConfig | None = None) -> None:
 def due_after(config: TrainConfig, state: TrainState) -> Due:
     """What happens when, from here on."""
     return Due(
-        checkpoint=state.seconds + config.checkpoint_seconds,
+        checkpoint=next_checkpoint(config, state.seconds),
         snapshots=[seconds for seconds in snapshot_seconds(config) if seconds > state.seconds],
     )
+
+
+def next_checkpoint(config: TrainConfig, seconds: float) -> float:
+    """Trained seconds of the next checkpoint: 5, 10, 20, ... and then every `checkpoint_seconds`, so that a run which
+    ends soon after its start has not begun in vain."""
+    return seconds + min(config.checkpoint_seconds, max(FIRST_CHECKPOINT_SECONDS, seconds))
 
 
 def snapshot_seconds(config: TrainConfig) -> list[float]:

@@ -10,12 +10,13 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
 from studio.training.base_model import Fit, fit
-from studio.training.config import TrainConfig
+from studio.training.config import TrainConfig, changed
 from studio.weights.card import ModelCard
 from studio.words import counted
 
@@ -65,6 +66,7 @@ def plan(
     base: ModelCard | None = None,
     *,
     family: str = "stylegan2",
+    changes: Mapping[str, Any] = MappingProxyType({}),
     cores: int | None = None,
     has_bfloat16: bool | None = None,
     device: str | None = None,
@@ -76,10 +78,11 @@ def plan(
         info: the prepared pictures.
         base: the model to start from, or None.
         family: the architecture, where there is no base to decide it.
+        changes: settings that the artist wants otherwise; "settings" holds the network's.
         cores, has_bfloat16, device: the machine; None looks at this one.
 
     Raises:
-        BadInput: the pictures do not fit the base, or cannot be halved down to 4 px.
+        BadInput: the pictures do not fit the base, or cannot be halved down to 4 px; a change that no run can have.
     """
     device = _this_device() if device is None else device
     quick = _this_has_bfloat16() if has_bfloat16 is None else has_bfloat16
@@ -98,6 +101,8 @@ def plan(
         title=info.title[:80], family=family, settings=settings, minutes=minutes,
         dataset_fingerprint=info.fingerprint, mirror=info.mirror, **given,
     )  # fmt: skip
+    config = changed(config, changes)
+    kimg = _rate(speed, config.settings) * config.minutes * 60 / 1000
     return Plan(config=config, reasons=tuple(_reasons(config, info, base, fitted, kimg)))
 
 

@@ -10,6 +10,7 @@ from studio.errors import NoSpace, StudioError
 from studio.families.base import Generator
 from studio.training import checkpoint, events, publish, remedy, rescue, sheet
 from studio.training.health import Alarm, diversity
+from studio.training.opening import next_checkpoint
 from studio.training.scoring import scored
 from studio.training.sitting import Sitting, progress, warned
 from studio.training.state import tensors_of
@@ -63,7 +64,7 @@ def _tell(sitting: Sitting, alarm: Alarm) -> events.Warned:
 
 def save(sitting: Sitting) -> Iterator[events.RunEvent]:
     """A checkpoint, or a warning if there is no room: the run goes on and the older ones stay."""
-    sitting.due.checkpoint = sitting.state.seconds + sitting.config.checkpoint_seconds
+    sitting.due.checkpoint = next_checkpoint(sitting.config, sitting.state.seconds)
     if sitting.saved_step == sitting.state.step:
         return
     try:

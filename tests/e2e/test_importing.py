@@ -198,7 +198,8 @@ def play(page, model: str) -> None:
 
 def settled(page) -> str:
     page.wait_for_function(
-        "() => { const p = window.latentStudioPlayer?.canvas; return p?.stamp && p.shown === p.stamp && !p.underway.size && !p.draft; }"
+        "() => { const p = window.latentStudioPlayer?.canvas;"
+        " return p?.stamp && p.shown === p.stamp && !p.underway.size && !p.draft; }"
     )
     return page.evaluate("() => document.querySelector('#live-canvas').toDataURL()")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from studio.errors import BadInput
-from studio.services.training_desk import changed
-from studio.training.config import TrainConfig
+from studio.training.config import TrainConfig, changed
 
 PLANNED = TrainConfig(settings={"resolution": 32, "channel_base": 4096}, r1_gamma=1.0)
 
