@@ -34,7 +34,7 @@ TYPEFACES = (
     " manrope national-park oldstandard oxygen play quattrocento quicksand radisnoir rampart reggae rocknroll"
     " sil-andika sil-charis sil-gentiumplus sixtyfour solide-mirage sora stick vollkorn yanone-kaffeesatz yrsa-rasa"
     " yusei-magic"
-).split()
+)
 """Debian's packages fonts-*; only those whose copyright file names the SIL Open Font Licence are read."""
 _FILES_OF_ONE = 8
 _CAPITAL = 0.62
@@ -67,7 +67,7 @@ Made = Iterator[tuple[str, str, Image.Image]]
 
 def letters() -> Made:
     """A to Z in black on white, 64 px, of every typeface that is installed."""
-    for package in TYPEFACES:
+    for package in TYPEFACES.split():
         for file in font_files(f"fonts-{package}"):
             try:
                 font = ImageFont.truetype(file, 200)
