@@ -1,0 +1,128 @@
+"""The models that ship: their previews drawn anew and compared, finished runs put on the shelf, and the shelf as a picture.
+
+python -m benchmarks.shelf                        # draw every preview anew, from weights and seeds; compare with what ships
+python -m benchmarks.shelf --poster models/shelf.webp
+python -m benchmarks.shelf --take ~/LatentStudio/models/letters-261129-0835-1a2b --as letters
+
+`--take` gives a model that the studio has published (with its critic) its place in models/: the card of `CARDS` with the
+figures of the model itself, scores and the nearest pictures of its set. How its set is made: benchmarks/sets.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from studio.families.base import Generator
+from studio.paths import bundled
+from studio.training import sheet
+from studio.weights.store import load_card, load_discriminator, load_generator, save_model
+
+MODELS = bundled("models")
+_COLUMNS = 3
+_ALIKE = 6.0
+"""Mean difference, of 255, up to which two previews show the same: WebP and other processors differ by less."""
+_CELL_PX = 128
+_POSTER_COLUMNS = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the shelf says of a model that it cannot say itself, and the seeds of its preview."""
+
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+    title: str = ""
+    trained_on: str = ""
+    origin: str = ""
+    summary: str = ""
+    weaknesses: str = ""
+    command: str = ""
+    licence: str = "Apache-2.0"
+
+
+CARDS: dict[str, Shown] = {
+    "naturalist": Shown(seeds=(2, 9, 36, 45, 52, 11)),
+    "avatars": Shown(),
+    "water-lilies": Shown(seeds=(1, 10, 12, 17, 11, 7)),
+}
+
+
+def main() -> None:
+    """Compare, unless something else is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--poster", type=Path, help="write the shelf as one picture")
+    parser.add_argument("--take", type=Path, help="a model's folder, as the studio publishes it")
+    parser.add_argument("--as", dest="model", choices=sorted(CARDS), help="its name on the shelf")
+    chosen = parser.parse_args()
+    if chosen.take:
+        take(chosen.take, chosen.model)
+    elif chosen.poster:
+        poster().save(chosen.poster, "WEBP", quality=88, method=6)
+    else:
+        differing = [line for line in map(compared, sorted(CARDS)) if line]
+        sys.exit("\n".join(differing) or 0)
+
+
+def compared(model: str) -> str:
+    """Print how far a preview drawn anew is from the one that ships; returns a complaint, or ""."""
+    anew = Image.open(io.BytesIO(face(load_generator(MODELS / model)[0], CARDS[model].seeds)))
+    difference = apart(anew, Image.open(MODELS / model / "preview.webp"))
+    print(f"{model:14} {difference:6.2f} of 255")
+    return f"The preview of {model} shows something else." if difference > _ALIKE else ""
+
+
+def apart(first: Image.Image, second: Image.Image) -> float:
+    """The mean difference of two pictures, of 255; 255 if they differ in size."""
+    if first.size != second.size:
+        return 255.0
+    ours, theirs = (np.asarray(picture.convert("RGBA"), np.float32) for picture in (first, second))
+    seen = [pixels[..., :3] * pixels[..., 3:] / 255 for pixels in (ours, theirs)]
+    return float(np.abs(seen[0] - seen[1]).mean())
+
+
+def face(generator: Generator, seeds: tuple[int, ...]) -> bytes:
+    """A preview as the studio makes them."""
+    return sheet.encode(drawn(generator, seeds), _COLUMNS)
+
+
+def drawn(generator: Generator, seeds: tuple[int, ...]) -> Tensor:
+    """Pictures [n, c, h, w] of the seeds."""
+    return sheet.draw(generator, seeds, torch.device("cpu"))
+
+
+def take(folder: Path, model: str) -> None:
+    """Save a published model as `models/<model>` with what `CARDS` says of it."""
+    generator, card = load_generator(folder)
+    shown = CARDS[model]
+    said = {name: value for name, value in vars(shown).items() if name != "seeds" and value}
+    card = replace(card, id=model, files={}, author="Latent Studio", lineage=card.lineage, **said)
+    critic = load_discriminator(folder)
+    saved = save_model(MODELS / model, generator, card, discriminator=critic, preview=face(generator, shown.seeds))
+    size = sum(path.stat().st_size for path in (MODELS / model).iterdir()) / 2**20
+    print(f"{MODELS / model}: {saved.kimg:g} thousand pictures seen, {size:.1f} MiB")
+
+
+def poster() -> Image.Image:
+    """A row of pictures of every model, each at 128 px."""
+    rows = []
+    for model in sorted(CARDS, key=lambda model: -load_card(MODELS / model).resolution):
+        pictures = drawn(load_generator(MODELS / model)[0], (*CARDS[model].seeds, *range(100, 100 + _POSTER_COLUMNS)))
+        strip = Image.open(io.BytesIO(sheet.encode(pictures[:_POSTER_COLUMNS], _POSTER_COLUMNS))).convert("RGBA")
+        smooth = Image.Resampling.NEAREST if pictures.shape[-1] <= _CELL_PX // 4 else Image.Resampling.LANCZOS
+        rows.append(strip.resize((_CELL_PX * _POSTER_COLUMNS, _CELL_PX), smooth))
+    whole = Image.new("RGBA", (rows[0].width, _CELL_PX * len(rows)), "#f4f1ea")
+    for place, row in enumerate(rows):
+        whole.alpha_composite(row, (0, place * _CELL_PX))
+    return whole.convert("RGB")
+
+
+if __name__ == "__main__":
+    main()
