@@ -41,7 +41,7 @@ _CAPITAL = 0.62
 _INK = 0.02
 
 KINDS = {"items": "things", "monsters": "monsters"}
-CLOTHES = ("T-shirts", "trousers", "pullovers", "dresses", "coats", "sandals", "shirts", "sneakers", "bags", "boots")
+CLOTHES = ("t-shirts", "trousers", "pullovers", "dresses", "coats", "sandals", "shirts", "sneakers", "bags", "boots")
 SHAPES = ("circle", "ring", "square", "triangle", "star", "cross")
 
 
