@@ -103,7 +103,7 @@ def _return(sitting: Sitting, *, rollbacks: int, rate: float, newest: bool = Fal
 def _begin_anew(sitting: Sitting) -> None:
     """What was seen before proves nothing now; the changed counters and settings are safe at once."""
     sitting.sentinel, sitting.tally = Sentinel(), Tally()
-    sitting.diversity_is_new, sitting.copied = False, None
+    sitting.diversity_is_new, sitting.scores = False, None
     sitting.trail.doubt()
     try:
         save(sitting)

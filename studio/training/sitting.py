@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Sitting:
         saved_step: that of the newest checkpoint, -1 without one.
         failed_step: the step at which the run last had to go back; 0: it never had to.
         diversity: of the newest sheet, and whether the sentinel has not seen it yet.
-        copied: share of copies as of the newest scores, None once the sentinel has seen it.
+        scores: the newest, None once the sentinel has seen them.
         shared: the state that the other processes of the run have a copy of, if any.
         need_bytes, free_bytes: the measured estimate of the memory, and what there was.
     """
@@ -90,7 +90,7 @@ class Sitting:
     failed_step: int = 0
     diversity: float = 0.0
     diversity_is_new: bool = False
-    copied: float | None = None
+    scores: Mapping[str, Any] | None = None
     shared: Callable[[], TrainState | None] = lambda: None
     need_bytes: int = 0
     free_bytes: int = 0
@@ -103,8 +103,8 @@ class Sitting:
     def vitals(self) -> Vitals:
         """The reading for the sentinel; new sheets and scores are part of one reading only."""
         state = self.state
-        diversity, copied = self.diversity if self.diversity_is_new else None, self.copied
-        self.diversity_is_new, self.copied = False, None
+        diversity, scores = self.diversity if self.diversity_is_new else None, self.scores or {}
+        self.diversity_is_new, self.scores = False, None
         return Vitals(
             kimg=state.kimg,
             seconds=state.seconds,
@@ -115,7 +115,8 @@ class Sitting:
             figures=self.tally.means,
             diversity=diversity,
             highest_diversity=state.diversity,
-            copied=copied,
+            copied=scores.get("copied"),
+            coverage=scores.get("coverage"),
         )
 
 

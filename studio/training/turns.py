@@ -102,7 +102,7 @@ def score(sitting: Sitting, name: str) -> Iterator[events.RunEvent]:
         yield warned(sitting, "scores", f"The stages cannot be scored: {error.message}", error.hint)
         return
     sitting.scoring.took(sitting.state.seconds, sitting.clock() - begun)
-    sitting.copied = float(fields["copied"])
+    sitting.scores = fields
     yield scored(fields, sitting.stamp())
 
 

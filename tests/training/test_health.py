@@ -28,7 +28,7 @@ def test_a_healthy_run_is_left_alone():
     run = [
         reading(
             kimg / 10, real=1 + kimg % 3 / 5, fake=-1 - kimg % 5 / 9, sign=0.4 + kimg % 4 / 10, augment_p=0.3,
-            diversity=0.3 if kimg % 9 == 0 else None, highest_diversity=0.5, epochs=kimg, copied=0.1,
+            diversity=0.3 if kimg % 9 == 0 else None, highest_diversity=0.5, epochs=kimg, copied=0.1, coverage=0.5,
         )
         for kimg in range(600)
     ]  # fmt: skip
@@ -106,6 +106,12 @@ def test_copies_are_told_until_they_are_fewer():
     assert [topics([reading(copied=share)], sentinel) for share in shares] == [
         [], [], ["copies"], [], [], [], ["copies"],
     ]  # fmt: skip
+
+
+def test_a_model_that_draws_few_kinds_is_told_once_it_had_time():
+    stages = [reading(kimg, coverage=0.1) for kimg in range(5, 70, 5)]
+    assert topics(stages) == ["narrow"] and topics(stages[:6]) == []
+    assert topics([reading(kimg, coverage=0.3 if kimg % 20 else 0.1) for kimg in range(5, 70, 5)]) == []
 
 
 @pytest.mark.parametrize("size", [8, 32])
