@@ -4,7 +4,7 @@
 export const amount = (kimg) => `${kimg >= 100 ? Math.round(kimg) : kimg >= 10 ? kimg.toFixed(1) : kimg.toFixed(2)} kimg`;
 
 /** An empty story; `take(story, records)` tells it on. Older runs lack scores, and nothing minds. */
-export const story = () => ({ stages: [], figures: [], scores: [], marks: [], snapshots: new Map(), warnings: new Map() });
+export const story = () => ({ stages: [], figures: [], scores: [], marks: [], snapshots: new Map(), warnings: new Map(), atWork: false });
 
 /** Take in events in the order in which they happened. What a roll-back undid is forgotten, but not that it happened. */
 export function take(told, records) {
@@ -27,7 +27,17 @@ const TAKERS = {
     told.warnings.set(record.topic, record);
     mark(told, isRollback(record) ? "rollback" : "warning", record, record.message);
   },
-  paused: (told, record) => mark(told, "pause", record, record.reason === "asked" ? "Paused" : "Interrupted"),
+  started(told, record) {
+    const last = told.figures.at(-1);
+    if (told.atWork && record.resumed) mark(told, "pause", record, `Cut off${last && last.kimg > record.kimg ? ` at ${amount(last.kimg)}` : ""}; it went on by itself from ${amount(record.kimg)}`);
+    told.atWork = true;
+  },
+  paused(told, record) {
+    told.atWork = false;
+    mark(told, "pause", record, record.reason === "asked" ? "Paused" : "Interrupted");
+  },
+  finished: (told) => { told.atWork = false; },
+  failed: (told) => { told.atWork = false; },
 };
 
 export const isRollback = ({ topic, did }) => topic.startsWith("roll") || /went back|rolled back|go back/i.test(did ?? "");

@@ -36,10 +36,19 @@ export function open() {
   opened ??= connected.then(async () => {
     const answer = await server.open(secret());
     if (!answer || answer.error) throw new StudioFailure(answer ?? { error: "The studio does not answer." });
+    const { token } = session;
     Object.assign(session, answer.result);
+    if (token) renewAddresses(token);
     emit("session", session);
   });
   return opened;
+}
+
+/** Pictures and links that the page shows already carry the token of before the restart. */
+function renewAddresses(old) {
+  for (const name of ["src", "href"]) {
+    for (const element of document.querySelectorAll(`[${name}*="token=${CSS.escape(old)}"]`)) element[name] = element[name].replace(old, session.token);
+  }
 }
 
 export class StudioFailure extends Error {

@@ -319,6 +319,8 @@ def _resume(namespace: argparse.Namespace) -> int:
         return _assist()
     studio = _trainers_studio(namespace)
     run_id = namespace.run or studio.runs.newest()
+    at_work = studio.runs.summary(run_id).state == "training"
+    print(f"Run {run_id}" + " is training already; this follows it." * at_work)
     if namespace.minutes:
         studio.runs.continue_run(run_id, namespace.minutes)
     else:
@@ -426,6 +428,8 @@ def _add_generate(commands: Any) -> None:
 def _generate(namespace: argparse.Namespace) -> int:
     from studio.latent.point import Point, Scene, Seed
 
+    if not namespace.model and not namespace.scene:
+        raise BadInput("Which model shall make them?", "Name one; `python -m studio models` lists them.")
     if namespace.scene:
         scenes = {namespace.scene.stem: _read_scene(namespace.scene)}
     else:
@@ -510,21 +514,25 @@ def _interpolate(namespace: argparse.Namespace) -> int:
     from studio.latent.timeline import Keyframe, Timeline
     from studio.services.exports import FilmSettings
 
+    seeds = _seed_list(namespace.seeds)
+    if len(seeds) < 2:
+        raise BadInput("A walk leads from one seed to another.", "Name two or more, such as --seeds 1,5.")
     keyframes = tuple(
         Keyframe(
             point=Point(seeds=(Seed(seed=seed),), truncation=namespace.truncation),
             seconds=namespace.seconds,
             easing=namespace.easing,
         )
-        for seed in _seed_list(namespace.seeds)
+        for seed in seeds
     )
     timeline = Timeline(keyframes=keyframes, loop=not namespace.once, path=namespace.path)
     settings = FilmSettings(format=namespace.out.suffix.lstrip(".") or "mp4", fps=namespace.fps, size_px=namespace.size)
+    namespace.out.parent.mkdir(parents=True, exist_ok=True)
     studio = _studio(namespace)
     studio.exports.write(
         _model_id(studio, namespace.model), timeline, settings, namespace.out.resolve(), report=_show_count
     )
-    print(f"\n{namespace.out}")
+    print(namespace.out)
     studio.close()
     return 0
 
@@ -546,16 +554,18 @@ def _film(namespace: argparse.Namespace) -> int:
         raise BadInput(f"{namespace.out.name} is not the name of an MP4 film.", "Write it as film.mp4.")
     seeds = tuple(_seed_list(namespace.seeds)) if namespace.seeds else ()
     settings = GrowthSettings(seconds=namespace.seconds, fps=namespace.fps, size_px=namespace.size, seeds=seeds)
+    namespace.out.parent.mkdir(parents=True, exist_ok=True)
     studio = _studio(namespace)
     run_id = namespace.run or studio.runs.newest()
     studio.stages.write_film(run_id, settings, namespace.out.resolve(), report=_show_count)
-    print(f"\n{namespace.out}")
+    print(namespace.out)
     studio.close()
     return 0
 
 
 def _show_count(done: int, total: int) -> None:
-    print(f"\r{done} of {total}", end="", flush=True)
+    if sys.stdout.isatty():
+        print(f"\r{done} of {total}", end="" if done < total else "\n", flush=True)
 
 
 # ── models, dataset ──

@@ -90,14 +90,19 @@ class Option:
             if not math.isfinite(value):
                 raise BadInput(f"{self.label} must be a number, not {value}.", self.help)
             if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-                raise BadInput(f"{self.label} is {value:g}, outside {_range(self.low, self.high)}.", self.help)
+                raise BadInput(f"{self.label} is {_said(value)}, outside {_range(self.low, self.high)}.", self.help)
         return value
 
 
 def _range(low: float | None, high: float | None) -> str:
     if high is None:
-        return f"{low:g} and above"
-    return f"at most {high:g}" if low is None else f"{low:g} to {high:g}"
+        return f"{_said(low or 0)} and above"
+    return f"at most {_said(high)}" if low is None else f"{_said(low)} to {_said(high)}"
+
+
+def _said(number: float) -> str:
+    """Whole numbers with every digit, where there are not too many to read."""
+    return f"{number:,.0f}" if number == round(number) and abs(number) < 1e15 else f"{number:g}"
 
 
 @functools.cache

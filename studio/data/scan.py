@@ -195,8 +195,9 @@ def _require_enough(facts: Sequence[Fact], refused: Sequence[Refusal]) -> None:
     if facts:
         raise BadInput(f"There are only {len(facts)} pictures here, and a GAN cannot learn from so few.{first}", enough)
     if refused:
-        said = f"None of the {len(refused):,} files here is" if len(refused) > 1 else "The one file here is not"
-        raise BadInput(f"{said} a picture that can be used.{first}", f"{KINDS} are read.")
+        one = f"{refused[0].file}: {refused[0].reason}"
+        many = f"None of the {len(refused):,} files here is a picture that can be used.{first}"
+        raise BadInput(many if len(refused) > 1 else one, f"{KINDS} are read.")
     raise BadInput("There are no pictures here.", f"{KINDS} are read.")
 
 

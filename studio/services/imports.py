@@ -576,7 +576,7 @@ class Imports:
         """
         if not import_id and incoming.exists(incoming.path_of(source)):
             import_id = self.open_path(str(incoming.path_of(source).resolve()))
-        elif not import_id and not hub.is_address(source):
+        elif not import_id and (not hub.is_address(source) or Path(source).suffix.lower() in hub.WEIGHT_SUFFIXES):
             raise NotFound(f"There is no file or folder {source[:200]!r}.", "Give a path, or owner/name on the Hub.")
         try:
             if import_id:

@@ -55,12 +55,8 @@ def control(option: Option, *, prefix: str, value: Any = None) -> Component:
             return gr.Radio(choices, value=value, elem_classes="segmented", **common)
         return gr.Dropdown(choices, value=value, **common)
     if kind in (int, float):
-        limits: dict[str, Any] = {
-            "minimum": option.low,
-            "maximum": option.high,
-            "precision": 0 if kind is int else None,
-        }
-        return gr.Number(value=value, step=_step(option, kind), **limits, **common)
+        # without limits: Gradio's own refusal does not say which number it means, `Option.check` does
+        return gr.Number(value=value, step=_step(option, kind), precision=0 if kind is int else None, **common)
     if _is_colour(option):
         return gr.ColorPicker(value=value, **common)
     return gr.Textbox(value=value, **common)

@@ -304,3 +304,15 @@ def test_on_a_phone_nothing_is_wider_than_the_page(browser, studio_server) -> No
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, room
     context.close()
+
+
+@pytest.mark.parametrize("size", [(1400, 800), (390, 844), (320, 640)])
+def test_the_picture_stays_in_view_beside_every_slider(page, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    open_model(page, "tiny-style")
+    page.locator("#mix-toggle").scroll_into_view_if_needed()
+    box = page.locator("#live-canvas").bounding_box()
+    assert box["y"] >= -0.3 * box["height"] and box["y"] + box["height"] <= size[1]
+    parts = ".player :is(.card, .button, select, .direction img)"
+    widest = "(parts) => Math.max(...[...document.querySelectorAll(parts)].map((e) => e.getBoundingClientRect().right))"
+    assert page.evaluate(widest, parts) <= size[0]

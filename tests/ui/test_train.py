@@ -87,10 +87,10 @@ def test_every_kind_of_option_has_its_component(kind: type, name: str, component
     assert made.elem_id == f"x-{name}"
 
 
-def test_a_number_knows_its_range_and_is_whole_where_the_option_is() -> None:
+def test_a_number_is_whole_where_the_option_is_and_leaves_its_range_to_the_option() -> None:
     whole, broken = (control(by_name(TrainConfig)[name], prefix="x") for name in ("batch", "r1_gamma"))
-    assert (whole.minimum, whole.maximum, whole.precision) == (1, 1024, 0)
-    assert (broken.minimum, broken.maximum, broken.precision) == (0, 1000, None)
+    assert (whole.minimum, whole.maximum, whole.precision) == (None, None, 0)
+    assert (broken.minimum, broken.maximum, broken.precision) == (None, None, None)
 
 
 def test_every_advanced_setting_has_a_control_and_empty_ones_are_left_out() -> None:
