@@ -164,7 +164,7 @@ function settings(part, both) {
   const { view, about, place } = part;
   const line = (one, index, there) => ({ stroke: both ? (there ? THERE : HERE) : one.colour, dash: both ? DASHES[index] : undefined, width: 1.5, points: { show: about.from === "scores", size: 4 }, spanGaps: true });
   return {
-    width: place.clientWidth, height: HEIGHT, padding: [8, 6, 0, 0], legend: { show: false },
+    width: place.clientWidth, height: HEIGHT, padding: [8, 16, 0, 0], legend: { show: false },
     cursor: { sync: { key: "run" }, points: { size: 6 }, drag: { x: false, y: false }, y: false },
     scales: { x: { time: false, range: () => view.extent }, y: scale(about) },
     axes: [{ ...AXIS, size: 24, space: 70, values: (_, ticks) => ticks.map((tick) => AXES[view.axis].ticks(tick)) }, { ...AXIS, size: 38, space: 34 }],
