@@ -92,8 +92,9 @@ def studio_server(player_home: Path, tmp_path_factory: pytest.TempPathFactory) -
     yield from _serve(home)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[playwright.Browser]:
+    """A Chromium for one file of tests: Playwright's event loop, while it runs, lets no other test have one."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.fail("Chromium is not installed: apt-get install chromium")
