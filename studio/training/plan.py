@@ -278,7 +278,7 @@ def _schedule(
         "r1_gamma": _rounded(0.0002 * resolution**2 / batch),
         "path_length_weight": 0.0 if minutes < SHORT_MINUTES else 2.0,
         "style_mixing": 0.5 if minutes < SHORT_MINUTES else 0.9,
-        "ada_speed_kimg": _rounded(min(500.0 if base is None else 100.0, max(10.0, kimg / 2))),
+        "ada_speed_kimg": _ada_speed(kimg, info.count, base),
         "ema_kimg": _rounded(min(batch * 10 / 32, max(0.2, kimg / 20))),
         "ema_rampup": 0.05 if base is None else 0.0,
         "g_learning_rate": 0.0025 if base is None else 0.002,
@@ -287,6 +287,14 @@ def _schedule(
         "checkpoint_seconds": 30.0 if minutes < SHORT_MINUTES else 120.0,
         "preview_seconds": 3.0 if minutes <= 5 else 10.0,
     }
+
+
+def _ada_speed(kimg: float, count: int, base: ModelCard | None) -> float:
+    """ADA's own 500 kimg for a thousand pictures or more from nothing: their critic is sure long before it knows them by
+    heart, and varied quickly they left one blob (docs/recipes.md). Else quick enough to matter within the run."""
+    if base is None and count >= SMALL_SET:
+        return 500.0
+    return _rounded(min(500.0 if base is None else 100.0, max(10.0, kimg / 2)))
 
 
 _MANNERS: dict[str, dict[str, Any]] = {

@@ -162,3 +162,10 @@ def test_a_base_grows_as_often_as_there_is_time():
     assert grown(5, quick, card(settings=card().settings | {"channel_base": 4096})) == 512
     assert [grown(480, resolution=size) for size in (64, 128, 192)] == [64, 128, 64]
     assert grown(480, resolution=64 * 3 * 4) == 256
+
+
+def test_large_sets_from_nothing_are_varied_slowly():
+    few, many = (dataclasses.replace(INFO, count=count, labels=(), counts=()) for count in (100, 2000))
+    assert plan(5, few, **LAPTOP).config.ada_speed_kimg < 20
+    assert plan(5, many, **LAPTOP).config.ada_speed_kimg == 500
+    assert plan(5, many, card(), **LAPTOP).config.ada_speed_kimg <= 100
