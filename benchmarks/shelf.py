@@ -93,6 +93,8 @@ def main() -> None:
     parser.add_argument("--take", type=Path, help="a model's folder, as the studio publishes it")
     parser.add_argument("--as", dest="model", choices=sorted(CARDS), help="its name on the shelf")
     chosen = parser.parse_args()
+    if chosen.take and not chosen.model:
+        parser.error("--take needs --as")
     if chosen.take:
         take(chosen.take, chosen.model)
     elif chosen.poster:
