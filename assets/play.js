@@ -235,12 +235,12 @@ class Player {
 
   mixCard() {
     const last = this.about.num_styles - 1;
-    const upper = Math.min(4, this.about.num_styles >> 1); // a small network's upper half; the last layer alone would only tint
+    const fresh = () => ({ seed: randomSeed(), first_layer: Math.min(4, this.about.num_styles >> 1), last_layer: last }); // a small network's upper half
     const make = (id, label) => h("input", { id, type: "range", min: 0, max: last, step: 1, ariaLabel: label });
     const [first, end] = [make("mix-first", "First layer"), make("mix-last", "Last layer")];
     const seed = h("input", { id: "mix-seed", type: "number", min: 0, max: 4294967295, step: 1, ariaLabel: "Seed to mix in" });
-    const toggle = h("button.button.small", { id: "mix-toggle", onclick: () => { this.change(() => { this.state.mix = this.state.mix ? null : { seed: randomSeed(), first_layer: upper, last_layer: last }; }); this.commit(); } }, "Mix in a seed");
-    const dice = h("button.button.small.square", { ariaLabel: "Another seed", onclick: () => { this.change(() => { this.state.mix = { ...(this.state.mix ?? { first_layer: upper, last_layer: last }), seed: randomSeed() }; }); this.commit(); } }, icon("dice"));
+    const toggle = h("button.button.small", { id: "mix-toggle", onclick: () => { this.change(() => { this.state.mix = this.state.mix ? null : fresh(); }); this.commit(); } }, "Mix in a seed");
+    const dice = h("button.button.small.square", { ariaLabel: "Another seed", onclick: () => { this.change(() => { this.state.mix = { ...(this.state.mix ?? fresh()), seed: randomSeed() }; }); this.commit(); } }, icon("dice"));
     const label = h("span.muted");
     const body = h("div", { style: { display: "grid", gap: "6px" } }, h("div.seed-row", seed, dice), h("div.range-pair", first, end), label);
     const write = () => {

@@ -4,8 +4,8 @@ python -m benchmarks.shelf                        # draw every preview anew, fro
 python -m benchmarks.shelf --poster models/shelf.webp
 python -m benchmarks.shelf --take ~/LatentStudio/models/letters-261129-0835-1a2b --as letters
 
-`--take` gives a model that the studio has published (with its critic) its place in models/: the card of `CARDS` with the
-figures of the model itself, scores and the nearest pictures of its set. How its set is made: benchmarks/sets.py.
+`--take` gives a model that the studio has published (with its critic) its place in models/, with the words of `CARDS` on its
+card. How its set is made: benchmarks/sets.py.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def take(folder: Path, model: str) -> None:
     generator, card = load_generator(folder)
     shown = CARDS[model]
     said = {name: value for name, value in vars(shown).items() if name != "seeds" and value}
-    card = replace(card, id=model, files={}, author="Latent Studio", lineage=card.lineage, **said)
+    card = replace(card, id=model, files={}, author="Latent Studio", **said)
     critic = load_discriminator(folder)
     saved = save_model(MODELS / model, generator, card, discriminator=critic, preview=face(generator, shown.seeds))
     size = sum(path.stat().st_size for path in (MODELS / model).iterdir()) / 2**20
@@ -147,8 +147,9 @@ def poster() -> Image.Image:
     """A row of pictures of every model, each at 128 px."""
     rows = []
     for model in sorted(CARDS, key=lambda model: -load_card(MODELS / model).resolution):
-        pictures = drawn(load_generator(MODELS / model)[0], (*CARDS[model].seeds, *range(100, 100 + _POSTER_COLUMNS)))
-        strip = Image.open(io.BytesIO(sheet.encode(pictures[:_POSTER_COLUMNS], _POSTER_COLUMNS))).convert("RGBA")
+        seeds = (*CARDS[model].seeds, *range(100, 100 + _POSTER_COLUMNS))[:_POSTER_COLUMNS]
+        pictures = drawn(load_generator(MODELS / model)[0], seeds)
+        strip = Image.open(io.BytesIO(sheet.encode(pictures, _POSTER_COLUMNS))).convert("RGBA")
         smooth = Image.Resampling.NEAREST if pictures.shape[-1] <= _CELL_PX // 4 else Image.Resampling.LANCZOS
         rows.append(strip.resize((_CELL_PX * _POSTER_COLUMNS, _CELL_PX), smooth))
     whole = Image.new("RGBA", (rows[0].width, _CELL_PX * len(rows)), "#f4f1ea")

@@ -345,7 +345,8 @@ def _follow(studio: Studio, run_id: str) -> int:
                 told = (summary.state, time.monotonic())
                 print(line.rstrip(), flush=True)
             if summary.state in {"finished", "failed", "paused"}:
-                print(end="\n" if sys.stdout.isatty() else "")
+                if sys.stdout.isatty():
+                    print()
                 return 0 if summary.state != "failed" else 1
             time.sleep(0.5)
     except KeyboardInterrupt:

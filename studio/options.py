@@ -102,7 +102,7 @@ def _range(low: float | None, high: float | None) -> str:
 
 def _said(number: float) -> str:
     """Whole numbers with every digit, where there are not too many to read."""
-    return f"{number:,.0f}" if number == round(number) and abs(number) < 1e15 else f"{number:g}"
+    return f"{number:,.0f}" if abs(number) < 1e15 and number == round(number) else f"{number:g}"
 
 
 @functools.cache

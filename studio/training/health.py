@@ -284,7 +284,7 @@ class Oscillation(Detector):
 class Narrow(Detector):
     """Stage after stage, the pictures resemble a small part of the dataset only."""
 
-    COVERAGE = 0.15  # a collapsed run stayed between 0.07 and 0.13 for 100 kimg; healthy ones pass 0.15 within 20
+    COVERAGE = 0.15  # a collapsed run stayed between 0.07 and 0.13 for 100 kimg; a healthy one passed 0.15 at 16
     FIRST_KIMG = 20.0
     STAGES = 4
 
