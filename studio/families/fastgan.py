@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from studio.errors import BadInput
 from studio.families.base import NetworkSettings, Noise
-from studio.families.fastgan_critic import LAST, Discriminator
+from studio.families import fastgan_critic
+from studio.families.fastgan_critic import LAST
+from studio.families.projected_critic import ProjectedCritic
 from studio.families.single import SingleLatent
 from studio.ops import gated, layers, packed, seeds
 from studio.ops.gated import doubling_kernel
@@ -48,11 +50,17 @@ class FastGANSettings(NetworkSettings):
     resolution: int = option(256, help="Width and height of the pictures.", low=8, high=1024, unit="px")
     z_dim: int = option(256, help="Width of the latent that seeds are turned into.", low=1, high=4096)
     width: int = option(64, help="Feature maps at 128 px: more is richer and slower.", low=1, high=1024)
-    critic_width: int = option(64, help="Feature maps of the critic at 64 px.", low=1, high=1024, advanced=True)
+    critic_width: int = option(
+        64, help="Feature maps of the critic at 64 px, or of its finest ones.", low=1, high=1024, advanced=True
+    )
     doubled: str = option(
         "paper", help="Which scales have two convolutions instead of one.", choices=tuple(DOUBLED), advanced=True
     )
-    projected: bool = option(False, help="Latents of equal length, as Projected GAN has them.", advanced=True)
+    projected: bool = option(
+        False,
+        help="As Projected GAN has it: latents of equal length, and a critic that sees with a network that knows photographs.",
+        advanced=True,
+    )
     tanh: bool = option(False, help="Whether a tanh keeps the colours in range.", advanced=True)
     calibrated: bool = option(
         False, help="Whether the normalisation was measured anew on the model's own pictures.", advanced=True
@@ -65,7 +73,7 @@ class FastGANSettings(NetworkSettings):
 
     @property
     def trains(self) -> bool:
-        return self.resolution > LAST
+        return self.projected or self.resolution > LAST
 
     def channels_at(self, resolution: int) -> int:
         """Feature channels at `resolution`."""
@@ -75,6 +83,11 @@ class FastGANSettings(NetworkSettings):
     def resolutions(self) -> tuple[int, ...]:
         """8, 16, … up to the picture's."""
         return tuple(size for size in CHANNELS if 4 < size <= self.resolution)
+
+
+def Discriminator(settings: FastGANSettings) -> nn.Module:
+    """The critic that the settings ask for."""
+    return ProjectedCritic(settings) if settings.projected else fastgan_critic.Discriminator(settings)
 
 
 class Normalisation(nn.BatchNorm2d):

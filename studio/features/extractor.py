@@ -26,7 +26,7 @@ NAMES = ("auto", "small", "torchvision")
 _BATCH = 64
 _TORCHVISION_SIDE_PX = 224
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_DAMAGED = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError, ValueError, TypeError)
+UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError, ValueError, TypeError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +105,8 @@ def load_small(device: torch.device | str | None = None) -> SmallNetwork:
     with torch.device("meta"):
         network = SmallNetwork()
     try:
-        _fill(network, load_file(path))
-    except (SafetensorError, *_DAMAGED) as error:
+        fill(network, load_file(path))
+    except (SafetensorError, *UNREADABLE) as error:
         raise Damaged(f"The feature network {path.name} cannot be read.", "Install the studio again.") from error
     frozen = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
     return frozen.to(device or "cpu")
@@ -145,8 +145,8 @@ def _torchvision(device: torch.device) -> Extractor:
     with torch.device("meta"):
         network = efficientnet_b0()
     try:
-        _fill(network, _torchvision_weights())
-    except _DAMAGED as error:
+        fill(network, _torchvision_weights())
+    except UNREADABLE as error:
         raise Damaged(
             f"The feature network {_cached().name} cannot be read.", f"Delete {_cached()} and download it again."
         ) from error
@@ -182,7 +182,7 @@ def _torchvision_weights() -> dict[str, Tensor]:
     return weights
 
 
-def _fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
+def fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
     """Give weights to a network that has none yet. ValueError or RuntimeError unless they have exactly its names and
     shapes, and finite values."""
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):

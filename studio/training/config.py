@@ -182,21 +182,30 @@ class TrainConfig(Checked):
         unit="thousand pictures",
         advanced=True,
     )
+    blur_px: float = option(
+        0.0,
+        help="Both players begin with blurred pictures, so that shapes come before edges; 0 is off.",
+        low=0,
+        high=64,
+        label="Blur",
+        unit="pixels",
+        advanced=True,
+    )
+    blur_kimg: float = option(
+        10.0,
+        help="So many thousand pictures after the start, that blur has faded.",
+        low=0.01,
+        high=100_000,
+        label="Blur fades",
+        unit="thousand pictures",
+        advanced=True,
+    )
     lecam: float = option(
         0.0,
         help="Holds the critic's opinions near their average (LeCam), against learning by heart; 0.3 is usual, 0 is off.",
         low=0,
         high=100,
         label="LeCam",
-        advanced=True,
-    )
-    vision_aided: float = option(
-        0.0,
-        help="A second critic judges by what the studio's feature network sees, with this weight: flatter, cleaner shapes, "
-        "a quarter slower. 1 is usual, 0 is off.",
-        low=0,
-        high=100,
-        label="Vision-aided critic",
         advanced=True,
     )
     info_weight: float = option(

@@ -15,6 +15,8 @@ from studio.training.bench import Bench
 from studio.training.state import TrainState
 
 W_AVERAGE_KEPT = 0.995
+LEAST_BLUR_PX = 0.34
+"""A Gaussian this narrow reaches no other pixel."""
 
 
 def make_pictures(
@@ -140,14 +142,27 @@ def place_in_order(bench: Bench, number: int) -> int:
 
 
 def varied(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> Tensor:
-    """Pictures as the critic sees them: augmented, and at the start of a run under noise."""
+    """Pictures as the critic sees them: augmented, and at the start of a run blurred or under noise."""
     random = bench.stream(state, f"augment {purpose}")
+    pictures = blurred(bench, state, pictures)
     if bench.config.augment == "diffaugment":
         pictures = augment.diffaugment(pictures, random, share=bench.world.share)
     elif bench.config.augment == "ada" and state.augment_p > 0:
         with bench.exact():
             pictures = augment.ada(pictures.float(), state.augment_p, random, share=bench.world.share)
     return under_noise(bench, state, pictures, purpose)
+
+
+def blurred(bench: Bench, state: TrainState, pictures: Tensor) -> Tensor:
+    """Pictures without their details (Sauer et al. 2021, in their code): a Gaussian whose width fades linearly over the
+    first `blur_kimg` thousand pictures, which only the state decides."""
+    sigma = bench.config.blur_px * (1 - state.kimg / bench.config.blur_kimg)
+    if sigma < LEAST_BLUR_PX:
+        return pictures
+    from torchvision.transforms.functional import gaussian_blur  # type: ignore[import-untyped]
+
+    reach = min(int(3 * sigma), pictures.shape[-1] - 1)
+    return cast(Tensor, gaussian_blur(pictures, [2 * reach + 1] * 2, [sigma] * 2))
 
 
 def under_noise(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> Tensor:

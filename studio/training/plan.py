@@ -31,6 +31,8 @@ _SPREAD_WELL = ("stylegan2", "r3gan")
 """Families that two processes of one core each train quicker than one process of two: 1.3 and 1.2 times, and 1.4 times
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
 _LEAST_SHARE = 8
+_BLUR_OF_SIDE = 32
+_BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.7, 10.0
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 
 
@@ -94,7 +96,7 @@ def plan(
     rate = _rate(speed, settings)
     kimg = rate * minutes * 60 / 1000
     given = _schedule(minutes, kimg, info, settings, base, device)
-    given |= _manners(family, given)
+    given |= _manners(family, given, kimg, settings, base)
     given |= fitted.manners(kimg, given) if fitted else {}
     given["processes"] = _processes(family, minutes, int(given["batch"]), device, cores)
     config = TrainConfig(
@@ -204,7 +206,7 @@ def _settings(family: str, minutes: float, info: DatasetInfo, speed: Speed) -> d
     if family == "mlp":
         return pictures | {"resolution": min(resolution, _LARGEST_OF_MLP)}
     if family == "fastgan":
-        return pictures | {"z_dim": 128, "width": max(16, width), "critic_width": max(16, width)}
+        return pictures | {"z_dim": 128, "width": max(16, width), "critic_width": 32, "projected": True}
     if family == "r3gan":
         return pictures | _r3gan_shape(resolution, width)
     if family == "dcgan":
@@ -302,7 +304,7 @@ _MANNERS: dict[str, dict[str, Any]] = {
     "stylegan3": {"path_length_weight": 0.0, "style_mixing": 0.0},  # as its authors train it
     "fastgan": {
         "objective": "hinge", "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
-        "g_learning_rate": 0.001, "d_learning_rate": 0.0004, "beta1": 0.5, "beta2": 0.999, "batch": 8,
+        "g_learning_rate": 0.0012, "d_learning_rate": 0.0004, "beta1": 0.0, "beta2": 0.99, "batch": 32,
     },
     "r3gan": {
         "objective": "relativistic", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_interval": 1,
@@ -318,11 +320,18 @@ _OLD_MANNERS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _manners(family: str, schedule: dict[str, Any]) -> dict[str, Any]:
+def _manners(
+    family: str, schedule: dict[str, Any], kimg: float, settings: dict[str, Any], base: ModelCard | None
+) -> dict[str, Any]:
     """What a family needs that differs from StyleGAN2's schedule; DCGAN and MLP take DCGAN's Adam, and their norms no
-    second slopes. R3GAN smooths both sides alike."""
+    second slopes. R3GAN smooths both sides alike. Before the projected critic a fresh forger begins with shapes alone."""
     manners = _MANNERS.get(family, _OLD_MANNERS)
-    return manners | {"r2_gamma": schedule["r1_gamma"]} if family == "r3gan" else manners
+    if family == "r3gan":
+        return manners | {"r2_gamma": schedule["r1_gamma"]}
+    if settings.get("projected") and base is None:
+        fades = _rounded(max(0.1, min(_MOST_BLURRED_KIMG, kimg * _BLURRED_SHARE)))
+        return manners | {"blur_px": settings["resolution"] / _BLUR_OF_SIDE, "blur_kimg": fades}
+    return manners
 
 
 def _batch(resolution: int, device: str) -> int:

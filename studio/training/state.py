@@ -15,7 +15,6 @@ from studio.ops import precision, seeds
 from studio.training.config import TrainConfig
 from studio.training.recogniser import Recogniser
 from studio.training.regularisers import require_able, require_room
-from studio.training.watcher import Watcher
 
 
 @dataclass(kw_only=True)
@@ -23,7 +22,6 @@ class TrainState:
     """The networks, their optimizers and the counters of a run.
 
     Attributes:
-        watcher: the vision-aided critic, if the settings ask for one.
         recogniser: reads InfoGAN's codes, if there are any; it learns with the generator, by the same optimizer.
         average: the generator whose weights are the moving average; it is what people play.
         step: generator steps done; images: real pictures shown to the critic; seconds: time trained.
@@ -54,7 +52,6 @@ class TrainState:
     sign_count: int = 0
     sign_mean: float = 0.0
     diversity: float = 0.0
-    watcher: Watcher | None = None
     recogniser: Recogniser | None = None
 
     @property
@@ -76,7 +73,7 @@ COUNTERS = (
     "diversity",
 )
 MEANS = ("path_mean", "sign_sum", "logit_means")
-NETWORKS = ("generator", "discriminator", "average", "watcher", "recogniser")
+NETWORKS = ("generator", "discriminator", "average", "recogniser")
 OPTIMIZERS = ("g_optimizer", "d_optimizer")
 
 
@@ -91,15 +88,13 @@ def new_state(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.stream(config.seed, "networks").initial_seed())
         generator, discriminator = kind.generator(settings), kind.discriminator(settings)
-        watcher = Watcher() if config.vision_aided else None
         recogniser = Recogniser(config.codes) if config.codes else None
-    critics = nn.ModuleList(critic for critic in (discriminator, watcher) if critic is not None)
     forgers = nn.ModuleList(forger for forger in (generator, recogniser) if forger is not None)
     if base is not None:
         generator.load_state_dict(base[0].state_dict())
         if base[1] is not None:
             discriminator.load_state_dict(base[1].state_dict())
-    for network in (forgers, critics):
+    for network in (forgers, discriminator):
         network.to(device=device, dtype=torch.float32).to(memory_format=torch.channels_last)
         network.train().requires_grad_(True)
     freeze(discriminator, config.freeze_d_layers)
@@ -110,8 +105,7 @@ def new_state(
         discriminator=discriminator,
         average=copy.deepcopy(generator).eval().requires_grad_(False),
         g_optimizer=make_optimizer(config, forgers, generator_side=True),
-        d_optimizer=make_optimizer(config, critics, generator_side=False),
-        watcher=watcher,
+        d_optimizer=make_optimizer(config, discriminator, generator_side=False),
         recogniser=recogniser,
         path_mean=torch.zeros([], device=device),
         sign_sum=torch.zeros([], device=device),

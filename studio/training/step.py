@@ -23,7 +23,6 @@ from studio.training.pictures import codes_of, make_pictures, place_in_order, re
 from studio.training.recogniser import code_error
 from studio.training.regularisers import clip_weights, feature_distance, lecam, moved_means, smoothed
 from studio.training.state import TrainState
-from studio.training.watcher import Watcher
 
 __all__ = ["Batch", "Bench", "Metrics", "NotFinite", "place_in_order", "train_step"]
 
@@ -97,7 +96,7 @@ def finish_step(config: TrainConfig, state: TrainState) -> None:
 def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor | None) -> tuple[Metrics, Made]:
     """G learns to raise D's logits on its pictures; where these are compared with `real` ones, they share their labels."""
     objective = bench.objective
-    with _resting(state.discriminator, state.watcher), bench.quick():
+    with _resting(state.discriminator), bench.quick():
         given = label if objective.wants_real else None
         plain, _, made_label = make_pictures(bench, state, "generator", len(real), given)
         made = varied(bench, state, plain, "generator")
@@ -125,18 +124,13 @@ def generator_terms(
         plain, made, made_label: G's pictures before and after they are varied, and their labels.
         beside, label: varied real pictures, and their labels.
     """
-    config, objective = bench.config, bench.objective
+    config = bench.config
     if config.feature_matching:
         critic = cast(Featured, state.discriminator)
         with torch.no_grad():
             wanted = critic.features(beside, label)
         distance = feature_distance(wanted, critic.features(made, made_label), bench.world.mean)
         yield "feature_distance", config.feature_matching, distance
-    if state.watcher:
-        with torch.no_grad():
-            seen_real = watched(bench, state, beside, "generator real") if objective.wants_real else None
-        seen, seen_real = compared(bench, watched(bench, state, made, "generator"), seen_real)
-        yield "watcher_g", config.vision_aided, objective.generator(seen, seen_real).mean()
     if state.recogniser:
         error = code_error(state.recogniser(plain), codes_of(bench, state, "generator", len(plain)))
         yield "code_error", config.info_weight * config.codes / 2, error
@@ -184,8 +178,6 @@ def discriminator_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics
     with _resting(state.generator):
         with bench.quick():
             real_logits, fake_logits, terms = judge(bench, state, sides, real, made)
-            if state.watcher:
-                terms["watcher"] = config.vision_aided * watch(bench, state, real, made, sides.turn)
             loss = objective.discriminator(*compared(bench, real_logits, fake_logits)).mean()
         metrics = {"loss_d": loss.detach(), "real_logit": _mean(real_logits), "fake_logit": _mean(fake_logits)}
         terms |= logit_terms(bench, state, real_logits, fake_logits, sides.turn)
@@ -218,23 +210,6 @@ def judge(
     else:
         fake_logits, real_logits = critic(made, sides.made_label), critic(real, sides.label)
     return real_logits, fake_logits, {}
-
-
-def watch(bench: Bench, state: TrainState, real: Tensor, made: Tensor, turn: int) -> Tensor:
-    """The same game before the vision-aided critic: its loss, a scalar."""
-    seen_made = watched(bench, state, made, f"discriminator {turn}")
-    seen_real = watched(bench, state, real, f"real {turn}")
-    return bench.objective.discriminator(*compared(bench, seen_real, seen_made)).mean()
-
-
-def watched(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> Tensor:
-    """The vision-aided critic's logits of varied pictures, which it sees shifted and with a hole besides.
-
-    Its eyes know what they see from the start, so that it would win before ADA had noticed."""
-    random, share = bench.stream(state, f"watch {purpose}"), bench.world.share
-    glimpses = augment.diffaugment(pictures, random, ("translation", "cutout"), share=share)
-    logits: Tensor = cast(Watcher, state.watcher)(glimpses)
-    return logits
 
 
 def logit_terms(bench: Bench, state: TrainState, real: Tensor, fake: Tensor, turn: int) -> dict[str, Tensor]:

@@ -59,7 +59,6 @@ def kinds(tmp_path):
         "gradient_penalty": 10.0,
         "objective": "relativistic_average",
         "lecam": 0.3,
-        "vision_aided": 0.5,
     }
     return {
         "stylegan2": dataclasses.replace(

@@ -117,6 +117,13 @@ def test_another_family_keeps_its_own_manners():
     assert config.family == "dcgan" and config.path_length_weight == 0 and config.augment == "diffaugment"
 
 
+def test_before_the_projected_critic_a_fresh_forger_begins_with_blurred_pictures():
+    config = plan(5, INFO, family="fastgan", **LAPTOP).config
+    assert config.settings["projected"] and config.objective == "hinge" and config.r1_gamma == 0
+    assert config.blur_px == config.settings["resolution"] / 32 and 0 < config.blur_kimg <= 10
+    assert plan(5, INFO, **LAPTOP).config.blur_px == 0
+
+
 @pytest.mark.parametrize("family_name", FROM_NOTHING)
 def test_every_family_can_be_planned_and_built(family_name):
     info = dataclasses.replace(INFO, resolution=32)

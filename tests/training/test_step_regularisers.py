@@ -133,6 +133,21 @@ def test_instance_noise_fades_with_the_pictures_seen(folder):
     assert torch.equal(one, same) and not torch.equal(one, pictures.varied(bench, state, still, "real 1"))
 
 
+def test_blur_fades_with_the_pictures_seen_and_passes_slopes(folder):
+    bench = bench_of(config_of(folder, {**MLP, "blur_px": 2.0, "blur_kimg": 2.0}))
+    state, dots = new_state(bench.config, CPU), torch.zeros(2, 3, 17, 17, requires_grad=True)
+    dots.data[:, :, 8, 8] = 1
+    heights = []
+    for images in (0, 1000, 1600, 2000, 5000):
+        state.images = images
+        heights.append(float(pictures.blurred(bench, state, dots).detach()[0, 0, 8, 8]))
+    assert heights[:3] == pytest.approx([1 / (2 * torch.pi * 4), 1 / (2 * torch.pi), 0.8], rel=0.25)
+    assert heights == sorted(heights) and heights[3:] == [1, 1]
+    state.images = 0
+    pictures.blurred(bench, state, dots).sum().backward()
+    assert dots.grad.abs().sum() > 0
+
+
 class Redrawing(torch.nn.Module):
     """A critic that must redraw real pictures, and does it badly by a constant."""
 

@@ -1,0 +1,129 @@
+"""The projected critic (Sauer et al. 2021, "Projected GANs Converge Faster"): it judges what a frozen network sees.
+
+The four maps of EfficientNet-Lite0 are mixed by convolutions that are drawn once and never learn: across their channels,
+then from the coarsest map to the finest. A head of strided convolutions judges each mixed map. Where the paper gives the
+heads a class through an embedding that was learned elsewhere, ours learns its own. Pictures with transparency lie on white
+and on black by turns, so that what is see-through must be so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from studio.families.fastgan_critic import SpectralConvolution
+from studio.features.sight import WIDTHS, load_sight
+from studio.ops import layers
+
+if TYPE_CHECKING:
+    from studio.families.fastgan import FastGANSettings
+
+SMALLEST_SEEN_PX, LARGEST_SEEN_PX = 128, 256
+"""Pictures are enlarged or shrunk to between these, for the network knows photographs and no thumbnails."""
+
+_JUDGED_PX = 4
+_CLASS_WIDTH = 64
+_SLOPE = 0.2
+
+
+class Mixing(nn.Module):
+    """Maps of a frozen network -> as many, each of which knows something of all coarser ones. Nothing here learns.
+
+    Attributes:
+        widths: channels of the mixed maps, the finest first; each has twice the size of the map that it comes from.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        across = [width << place for place in range(len(WIDTHS))]
+        self.widths = (across[0], *across[:-1])
+        for place, (seen, mixed, outputs) in enumerate(zip(WIDTHS, across, self.widths, strict=True)):
+            self.register_buffer(f"channels{place}", _random(mixed, seen, gain=2.0))
+            self.register_buffer(f"scales{place}", _random(outputs, mixed, gain=1.0))
+
+    def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        found: list[Tensor] = []
+        for place in reversed(range(len(maps))):
+            mixed = F.conv2d(maps[place], cast(Tensor, self.get_buffer(f"channels{place}")))
+            mixed = mixed + found[-1] if found else mixed
+            larger = F.interpolate(mixed, scale_factor=2, mode="bilinear", align_corners=True)
+            found.append(F.conv2d(larger, cast(Tensor, self.get_buffer(f"scales{place}"))))
+        return tuple(reversed(found))
+
+
+class Head(nn.Module):
+    """A map [n, inputs, size, size] -> one logit a picture, [n, 1]."""
+
+    def __init__(self, inputs: int, widest: int, size: int, classes: int) -> None:
+        super().__init__()
+        parts: list[nn.Module] = []
+        while size > _JUDGED_PX:
+            size, outputs = size // 2, min(2 * inputs, widest)
+            halving = SpectralConvolution(inputs, outputs, 4, stride=2, padding=1)
+            parts += [halving, nn.BatchNorm2d(outputs), nn.LeakyReLU(_SLOPE, inplace=True)]
+            inputs = outputs
+        self.main = nn.Sequential(*parts)
+        self.judge = SpectralConvolution(inputs, 1, _JUDGED_PX)
+        if classes:
+            self.ask = SpectralConvolution(inputs, _CLASS_WIDTH, _JUDGED_PX)
+            self.classes = nn.Parameter(torch.randn(classes, _CLASS_WIDTH))
+
+    def forward(self, maps: Tensor, rows: Tensor | None) -> Tensor:
+        features = self.main(maps)
+        with layers.full_precision(features):
+            features = features.float()
+            logits: Tensor = self.judge(features).flatten(1)
+            if rows is not None:
+                asked = self.ask(features).flatten(1) * (rows @ self.classes)
+                logits = logits + asked.sum(dim=1, keepdim=True) / _CLASS_WIDTH**0.5
+            return logits
+
+
+class ProjectedCritic(nn.Module):
+    """Four logits a picture. Only the heads learn; the frozen network is no part of the state."""
+
+    def __init__(self, settings: FastGANSettings) -> None:
+        super().__init__()
+        self.settings, width = settings, settings.critic_width
+        self.side_px = min(max(settings.resolution, SMALLEST_SEEN_PX), LARGEST_SEEN_PX)
+        self.mixing = Mixing(width)
+        self.heads = nn.ModuleList(
+            Head(inputs, 8 * width, self.side_px >> (place + 1), settings.classes)
+            for place, inputs in enumerate(self.mixing.widths)
+        )
+
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
+        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 4], float32."""
+        found = [
+            head(maps, self._rows(label, images)) for head, maps in zip(self.heads, self._seen(images), strict=True)
+        ]
+        return torch.cat(found, dim=1)
+
+    def features(self, images: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
+        """images [n, channels, r, r] -> the mixed maps, the finest first; labels play no part."""
+        return self._seen(images)
+
+    def _seen(self, images: Tensor) -> tuple[Tensor, ...]:
+        maps = load_sight(images.device)(on_white_and_black(images), self.side_px)
+        return cast(tuple[Tensor, ...], self.mixing(maps))
+
+    def _rows(self, label: Tensor | None, images: Tensor) -> Tensor | None:
+        return layers.label_rows(label, images, self.settings.classes) if self.settings.classes else None
+
+
+def on_white_and_black(images: Tensor) -> Tensor:
+    """Pictures [n, 4, h, w] -> [n, 3, h, w], the first on white, the second on black, and so on; others as they are."""
+    if images.shape[1] != 4:
+        return images
+    ground = torch.ones(len(images), 1, 1, 1, device=images.device, dtype=images.dtype)
+    ground[1::2] = -1
+    opaque = (images[:, 3:] + 1) / 2
+    return images[:, :3] * opaque + ground * (1 - opaque)
+
+
+def _random(outputs: int, inputs: int, *, gain: float) -> Tensor:
+    """Weights [outputs, inputs, 1, 1] that keep the size of what they sum (He et al. 2015: gain 2 after a ReLU)."""
+    return torch.randn(outputs, inputs, 1, 1) * (gain / inputs) ** 0.5
