@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from studio.errors import BadInput
-from studio.families.base import NetworkSettings, Noise
 from studio.families import fastgan_critic
+from studio.families.base import NetworkSettings, Noise
 from studio.families.fastgan_critic import LAST
 from studio.families.projected_critic import ProjectedCritic
 from studio.families.single import SingleLatent

@@ -8,6 +8,7 @@ and on black by turns, so that what is see-through must be so.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -47,10 +48,10 @@ class Mixing(nn.Module):
     def forward(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         found: list[Tensor] = []
         for place in reversed(range(len(maps))):
-            mixed = F.conv2d(maps[place], cast(Tensor, self.get_buffer(f"channels{place}")))
+            mixed = F.conv2d(maps[place], self.get_buffer(f"channels{place}"))
             mixed = mixed + found[-1] if found else mixed
-            larger = F.interpolate(mixed, scale_factor=2, mode="bilinear", align_corners=True)
-            found.append(F.conv2d(larger, cast(Tensor, self.get_buffer(f"scales{place}"))))
+            mixed = F.conv2d(mixed, self.get_buffer(f"scales{place}"))
+            found.append(F.interpolate(mixed, scale_factor=2, mode="bilinear", align_corners=True))
         return tuple(reversed(found))
 
 
@@ -126,4 +127,4 @@ def on_white_and_black(images: Tensor) -> Tensor:
 
 def _random(outputs: int, inputs: int, *, gain: float) -> Tensor:
     """Weights [outputs, inputs, 1, 1] that keep the size of what they sum (He et al. 2015: gain 2 after a ReLU)."""
-    return torch.randn(outputs, inputs, 1, 1) * (gain / inputs) ** 0.5
+    return torch.randn(outputs, inputs, 1, 1) * math.sqrt(gain / inputs)

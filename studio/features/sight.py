@@ -104,4 +104,4 @@ def load_sight(device: torch.device) -> Sight:
         fill(sight, load_file(path))
     except (SafetensorError, *UNREADABLE) as error:
         raise Damaged(f"The network {path.name} cannot be read.", "Install the studio again.") from error
-    return sight.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    return sight.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
