@@ -37,8 +37,8 @@ def bench_of(folder, family, classes=0, precision="float32"):
     settings = {**recipe["settings"], "channels": 3, "classes": classes}
     given = {**recipe, "settings": settings, "path_length_weight": 0.0, "style_mixing": 0.0, "ema_kimg": 0.02}
     config = TrainConfig(
-        family=FAMILIES.get(family, family), dataset=str(folder), dataset_fingerprint=FINGERPRINT, batch=4, seed=5, threads=1, device="cpu",
-        precision=precision, g_learning_rate=0.001, d_learning_rate=0.001, **given,
+        family=FAMILIES.get(family, family), dataset=str(folder), dataset_fingerprint=FINGERPRINT, batch=4, seed=5,
+        threads=1, device="cpu", precision=precision, g_learning_rate=0.001, d_learning_rate=0.001, **given,
     )  # fmt: skip
     dataset = open_dataset(folder)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
