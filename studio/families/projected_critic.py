@@ -34,7 +34,7 @@ class Mixing(nn.Module):
     """Maps of a frozen network -> as many, each of which knows something of all coarser ones. Nothing here learns.
 
     Attributes:
-        widths: channels of the mixed maps, the finest first; each has twice the size of the map that it comes from.
+        widths: channels of the mixed maps, the finest first.
     """
 
     def __init__(self, width: int) -> None:
@@ -49,9 +49,9 @@ class Mixing(nn.Module):
         found: list[Tensor] = []
         for place in reversed(range(len(maps))):
             mixed = F.conv2d(maps[place], self.get_buffer(f"channels{place}"))
-            mixed = mixed + found[-1] if found else mixed
-            mixed = F.conv2d(mixed, self.get_buffer(f"scales{place}"))
-            found.append(F.interpolate(mixed, scale_factor=2, mode="bilinear", align_corners=True))
+            if found:
+                mixed = mixed + F.interpolate(found[-1], scale_factor=2, mode="bilinear", align_corners=True)
+            found.append(F.conv2d(mixed, self.get_buffer(f"scales{place}")))
         return tuple(reversed(found))
 
 
@@ -92,7 +92,7 @@ class ProjectedCritic(nn.Module):
         self.side_px = min(max(settings.resolution, SMALLEST_SEEN_PX), LARGEST_SEEN_PX)
         self.mixing = Mixing(width)
         self.heads = nn.ModuleList(
-            Head(inputs, 8 * width, self.side_px >> (place + 1), settings.classes)
+            Head(inputs, 8 * width, self.side_px >> (place + 2), settings.classes)
             for place, inputs in enumerate(self.mixing.widths)
         )
 

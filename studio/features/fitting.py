@@ -27,4 +27,5 @@ def fitted(pictures: Tensor, side_px: int) -> Tensor:
     """
     if pictures.shape[-2:] == (side_px, side_px):
         return pictures
-    return F.interpolate(pictures, (side_px, side_px), mode="bilinear", align_corners=False, antialias=True)
+    shrinks = max(pictures.shape[-2:]) > side_px  # where nothing does, the same comes out sooner
+    return F.interpolate(pictures, (side_px, side_px), mode="bilinear", align_corners=False, antialias=shrinks)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,30 @@ _SHOWN = (2, 4, 10, 15)
 """The blocks whose maps are given out: the last ones of each size."""
 
 
+class HalvedEach(torch.autograd.Function):
+    """Convolve each channel by itself with a stride of 2. The slope is taken over pixels with nothing between them, as
+    oneDNN has no quick way for strides: 27 ms instead of 197 for the four of this network and 32 pictures of 128 px.
+
+    images [n, c, h, h], weight [c, 1, k, k], bias [c] -> [n, c, (h - k) // 2 + 1, …]. Only images have a slope.
+    """
+
+    @staticmethod
+    def forward(context: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        context.weight, context.size = weight, images.shape[-2:]
+        return F.conv2d(images, weight, bias, stride=2, groups=len(weight))
+
+    @staticmethod
+    def backward(context: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
+        (slope,), weight, size = slopes, context.weight, context.weight.shape[-1]
+        rows, columns = (2 * each - 1 for each in slope.shape[-2:])
+        spread = slope.new_zeros(*slope.shape[:2], rows, columns).contiguous(memory_format=torch.channels_last)
+        spread[..., ::2, ::2] = slope
+        turned = weight.flip(2, 3).to(slope.dtype)
+        whole = F.conv2d(spread, turned, padding=size - 1, groups=len(weight))
+        rest = [have - made for have, made in zip(context.size, whole.shape[-2:], strict=True)]
+        return F.pad(whole, (0, rest[1], 0, rest[0])), None, None
+
+
 class Folded(nn.Conv2d):
     """A convolution that keeps the size, or halves it with the odd pixel of padding at the end, as TensorFlow has it."""
 
@@ -43,7 +68,10 @@ class Folded(nn.Conv2d):
         if stride > 1:
             before = (size - stride) // 2
             input = F.pad(input, (before, size - stride - before) * 2)
-        made = super().forward(input)
+        if stride > 1 and self.groups > 1:
+            made = cast(Tensor, HalvedEach.apply(input, self.weight, self.bias))
+        else:
+            made = super().forward(input)
         return F.relu6(made) if self.bends else made
 
 
