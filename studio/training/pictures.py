@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from studio.families.base import Generator, Noise
 from studio.features.fitting import coloured, fitted
 from studio.ops import augment, seeds
-from studio.ops.images import from_uint8
+from studio.ops.images import blur, from_uint8
 from studio.training.bench import Bench
 from studio.training.state import TrainState
 
@@ -159,10 +159,7 @@ def blurred(bench: Bench, state: TrainState, pictures: Tensor) -> Tensor:
     sigma = bench.config.blur_px * (1 - state.kimg / bench.config.blur_kimg)
     if sigma < LEAST_BLUR_PX:
         return pictures
-    from torchvision.transforms.functional import gaussian_blur  # type: ignore[import-untyped]
-
-    reach = min(int(3 * sigma), pictures.shape[-1] - 1)
-    return cast(Tensor, gaussian_blur(pictures, [2 * reach + 1] * 2, [sigma] * 2))
+    return blur(pictures, sigma)
 
 
 def under_noise(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -24,9 +24,10 @@ SHORT_MINUTES = 60.0
 SMALL_SET = 1000
 _WANTED_KIMG_AT_5_MINUTES = 10.0
 _WANTED_GROWTH = 0.6
-_PLAIN_WIDTH = 32
 _LARGEST_OF_MLP = 64
 _HEAD_START = 4.0
+_PROJECTED_COST = 2.0
+"""A whole step in passes of the forger alone, in units of `macs_per_second`: measured at 64 px and a width of 32."""
 _SPREAD_WELL = ("stylegan2", "r3gan")
 """Families that two processes of one core each train quicker than one process of two: 1.3 and 1.2 times, and 1.4 times
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
@@ -34,6 +35,8 @@ _LEAST_SHARE = 8
 _BLUR_OF_SIDE = 32
 _BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.7, 10.0
 _WIDTHS = (256, 128, 64, 32, 16, 8)
+_PLAIN_WIDTH = 32
+_PROJECTED_WIDTHS = (64, 32, 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +45,24 @@ class Speed:
     through memory over its largest features.
 
     A training step costs about nine passes of G; the figures below were measured with whole steps, per pass of one G.
+    Before the projected critic it costs fewer, of wider layers, and what the critic sees costs `sight_seconds` a picture of
+    128 px.
     """
 
     macs_per_second: float
     overhead_seconds: float
     values_per_second: float = math.inf
+    sight_seconds: float = 0.02
 
     def images_per_second(self, resolution: int, width: int, widest: int = 0) -> float:
         """Pictures a second at `width` channels at full size and at most `widest`; 0 is what the plan gives such a width."""
         walks = resolution**2 * width / self.values_per_second
         return 1 / (self.overhead_seconds + generator_macs(resolution, width, widest) / self.macs_per_second + walks)
+
+    def projected_per_second(self, resolution: int, width: int) -> float:
+        """Pictures a second of a FastGAN of this width before the projected critic."""
+        sight = self.sight_seconds * (min(max(resolution, 128), 256) / 128) ** 2
+        return 1 / (sight + _PROJECTED_COST * fastgan_macs(resolution, width) / self.macs_per_second)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +137,7 @@ def suggested_base(
     if info.labels:
         return ""
     speed = speed or speed_of(_this_device(), os.cpu_count() or 1, _this_has_bfloat16())
-    size, _ = _size(minutes, info, speed)
+    size, _ = _size(minutes, info, *_choices(family, speed))
     least = _wanted_rate(minutes) / _HEAD_START
     found = [
         (card.resolution, card.kimg, id)
@@ -167,12 +178,15 @@ def _keeps_all(card: ModelCard, info: DatasetInfo) -> bool:
 def speed_of(device: str, cores: int, has_bfloat16: bool) -> Speed:
     """The speed of a machine, rounded down from what was measured."""
     if device == "cuda":
-        return Speed(macs_per_second=1.5e12, overhead_seconds=2e-3)
+        return Speed(macs_per_second=1.5e12, overhead_seconds=2e-3, sight_seconds=1e-3)
     if device == "mps":
-        return Speed(macs_per_second=1.0e11, overhead_seconds=4e-3)
+        return Speed(macs_per_second=1.0e11, overhead_seconds=4e-3, sight_seconds=5e-3)
     if has_bfloat16:
-        return Speed(macs_per_second=cores * 75e9, overhead_seconds=0.019 / cores, values_per_second=cores * 9e6)
-    return Speed(macs_per_second=cores * 5.5e9, overhead_seconds=0.016 / cores)
+        return Speed(
+            macs_per_second=cores * 75e9, overhead_seconds=0.019 / cores, values_per_second=cores * 9e6,
+            sight_seconds=0.019 / cores,
+        )  # fmt: skip
+    return Speed(macs_per_second=cores * 5.5e9, overhead_seconds=0.016 / cores, sight_seconds=0.03 / cores)
 
 
 def generator_macs(resolution: int, width: int, widest: int = 0) -> float:
@@ -183,6 +197,18 @@ def generator_macs(resolution: int, width: int, widest: int = 0) -> float:
         outputs = min(width * resolution // size, widest or _widest(width))
         total += size**2 * 9 * (inputs * outputs + outputs**2)
         size, inputs = size * 2, outputs
+    return total
+
+
+def fastgan_macs(resolution: int, width: int) -> float:
+    """Multiply-adds of the 3 x 3 convolutions of one FastGAN picture."""
+    from studio.families.fastgan import CHANNELS, DOUBLED
+
+    total, inputs = 0.0, CHANNELS[4] * width
+    for size in (size for size in CHANNELS if 4 < size <= resolution):
+        outputs = CHANNELS[size] * width
+        total += size**2 * 18 * outputs * (inputs + (outputs if size in DOUBLED["paper"] else 0))
+        inputs = outputs
     return total
 
 
@@ -201,12 +227,12 @@ def _widest(width: int) -> int:
 
 
 def _settings(family: str, minutes: float, info: DatasetInfo, speed: Speed) -> dict[str, Any]:
-    resolution, width = _size(minutes, info, speed)
+    resolution, width = _size(minutes, info, *_choices(family, speed))
     pictures = {"resolution": resolution, "channels": info.channels, "classes": len(info.labels)}
     if family == "mlp":
         return pictures | {"resolution": min(resolution, _LARGEST_OF_MLP)}
     if family == "fastgan":
-        return pictures | {"z_dim": 128, "width": max(16, width), "critic_width": 32, "projected": True}
+        return pictures | {"z_dim": 128, "width": width, "critic_width": 32, "projected": True}
     if family == "r3gan":
         return pictures | _r3gan_shape(resolution, width)
     if family == "dcgan":
@@ -234,14 +260,23 @@ def _r3gan_shape(resolution: int, width: int) -> dict[str, Any]:
     return {"z_dim": 64, "widths": widths, "groups": ones, "blocks": ones, "expansion": 1}
 
 
-def _size(minutes: float, info: DatasetInfo, speed: Speed) -> tuple[int, int]:
+def _choices(family: str, speed: Speed) -> tuple[Callable[[int, int], float], int, tuple[int, ...]]:
+    """Pictures a second at a size and a width; the plain width, and all, the largest first."""
+    if family == "fastgan":
+        return speed.projected_per_second, _PROJECTED_WIDTHS[-1], _PROJECTED_WIDTHS
+    return speed.images_per_second, _PLAIN_WIDTH, _WIDTHS
+
+
+def _size(
+    minutes: float, info: DatasetInfo, rate: Callable[[int, int], float], plain: int, wide: tuple[int, ...]
+) -> tuple[int, int]:
     """The largest size at which the plain width sees enough pictures, then the largest width there."""
     wanted = _wanted_rate(minutes)
     sizes = list(_sizes(info.resolution))
-    enough = [size for size in sizes if speed.images_per_second(size, _PLAIN_WIDTH) >= wanted]
+    enough = [size for size in sizes if rate(size, plain) >= wanted]
     size = enough[0] if enough else min(sizes, key=lambda size: (abs(size - 32), size))
-    widths = [width for width in _WIDTHS if speed.images_per_second(size, width) >= wanted]
-    return size, widths[0] if widths else _WIDTHS[-1]
+    widths = [width for width in wide if rate(size, width) >= wanted]
+    return size, widths[0] if widths else wide[-1]
 
 
 def _sizes(resolution: int) -> Iterator[int]:
@@ -256,6 +291,8 @@ def _sizes(resolution: int) -> Iterator[int]:
 
 def _rate(speed: Speed, settings: Mapping[str, Any]) -> float:
     """Pictures a second of networks with these settings."""
+    if settings.get("projected"):
+        return speed.projected_per_second(int(settings["resolution"]), int(settings["width"]))
     return speed.images_per_second(
         int(settings["resolution"]), _width_of(settings), int(settings.get("channel_max", 0))
     )

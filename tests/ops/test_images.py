@@ -24,3 +24,15 @@ def test_inputs_stay_as_they_are():
     floats = images.from_uint8(pixels)
     images.to_uint8(floats)
     assert (floats == -1).all() and (pixels == 0).all()
+
+
+def test_blur_is_a_gaussian_that_keeps_flat_pictures():
+    dot = torch.zeros(1, 1, 33, 33)
+    dot[0, 0, 16, 16] = 1
+    soft = images.blur(dot, 2.0)[0, 0]
+    assert float(soft.sum()) == pytest.approx(1, abs=1e-3)
+    assert float(soft[16, 16]) == pytest.approx(1 / (2 * torch.pi * 4), rel=0.01)
+    assert float(soft[16, 18] / soft[16, 16]) == pytest.approx(0.6065, rel=0.01)
+    assert torch.allclose(soft, soft.T) and torch.allclose(
+        images.blur(torch.ones(2, 3, 8, 8), 5.0), torch.ones(2, 3, 8, 8)
+    )
