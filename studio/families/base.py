@@ -170,6 +170,15 @@ class Featured(Protocol):
 
 
 @runtime_checkable
+class Seeing(Featured, Protocol):
+    """A critic whose costly first part never learns: what it saw of a picture serves both players."""
+
+    def judge_features(self, features: tuple[Tensor, ...], label: Tensor | None = None) -> Tensor:
+        """The logits [n, k] of the pictures that have these `features`."""
+        ...
+
+
+@runtime_checkable
 class Joint(Protocol):
     """A critic that judges several sets of pictures in one pass, which is quicker than a pass for each."""
 

@@ -98,21 +98,18 @@ class ProjectedCritic(nn.Module):
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
         """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 4], float32."""
-        found = [
-            head(maps, self._rows(label, images)) for head, maps in zip(self.heads, self._seen(images), strict=True)
-        ]
-        return torch.cat(found, dim=1)
+        return self.judge_features(self.features(images), label)
 
     def features(self, images: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
         """images [n, channels, r, r] -> the mixed maps, the finest first; labels play no part."""
-        return self._seen(images)
-
-    def _seen(self, images: Tensor) -> tuple[Tensor, ...]:
         maps = load_sight(images.device)(on_white_and_black(images), self.side_px)
         return cast(tuple[Tensor, ...], self.mixing(maps))
 
-    def _rows(self, label: Tensor | None, images: Tensor) -> Tensor | None:
-        return layers.label_rows(label, images, self.settings.classes) if self.settings.classes else None
+    def judge_features(self, features: tuple[Tensor, ...], label: Tensor | None = None) -> Tensor:
+        """Mixed maps, label [n, classes] -> logits [n, 4], float32."""
+        classes = self.settings.classes
+        rows = layers.label_rows(label, features[0], classes) if classes else None
+        return torch.cat([head(maps, rows) for head, maps in zip(self.heads, features, strict=True)], dim=1)
 
 
 def on_white_and_black(images: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ _SPREAD_WELL = ("stylegan2", "r3gan")
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
 _LEAST_SHARE = 8
 _BLUR_OF_SIDE = 32
-_BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.7, 10.0
+_BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.35, 10.0
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 _PLAIN_WIDTH = 32
 _PROJECTED_WIDTHS = (64, 32, 16)

@@ -14,7 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from studio.families.base import Featured, Joint, Rebuilding
+from studio.families.base import Featured, Joint, Rebuilding, Seeing
 from studio.ops import augment, ema, penalties
 from studio.ops.smooth import Smoothly
 from studio.training.bench import Batch, Bench, Metrics, NotFinite
@@ -30,19 +30,26 @@ PATH_BATCH_SHRINK = 2
 MOVING = ("w_avg", "magnitude_ema")
 """Buffers of G that follow means over the pictures it makes; the mean of several processes' is that of all pictures."""
 
-Made = tuple[Tensor, Tensor | None]
-"""Pictures [n, c, h, w] that G made, without slopes, and their labels [n, classes]."""
+Seen = tuple[Tensor, ...]
+"""What a critic of `Seeing` saw of pictures."""
+Made = tuple[Tensor, Tensor | None, Seen]
+"""Pictures [n, c, h, w] that G made, their labels [n, classes] and what was seen of them, if anything; no slopes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sides:
-    """What one turn of D compares: real pictures and made ones [n, c, h, w], with their labels [n, classes]."""
+    """What one turn of D compares: real pictures and made ones [n, c, h, w], with their labels [n, classes].
+
+    Attributes:
+        seen: what a critic of `Seeing` saw of the made ones, varied, if it looked already.
+    """
 
     turn: int
     real: Tensor
     label: Tensor | None
     made: Tensor
     made_label: Tensor | None
+    seen: Seen = ()
 
     @classmethod
     def of(
@@ -53,8 +60,8 @@ class Sides:
         with torch.no_grad(), bench.quick():
             if made is None:
                 fresh, _, made_label = make_pictures(bench, state, f"discriminator {turn}", len(real), given)
-                made = fresh, made_label
-        return cls(turn=turn, real=real, label=label, made=made[0], made_label=made[1])
+                made = fresh, made_label, ()
+        return cls(turn=turn, real=real, label=label, made=made[0], made_label=made[1], seen=made[2])
 
 
 def train_step(bench: Bench, state: TrainState) -> Metrics:
@@ -104,14 +111,23 @@ def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor 
             compares = objective.wants_real or bench.config.feature_matching
             beside = varied(bench, state, real, "generator real") if compares else real
             real_logits = state.discriminator(beside, label) if objective.wants_real else None
-        logits, real_logits = compared(bench, state.discriminator(made, made_label), real_logits)
+        logits, seen = looked(state.discriminator, made, made_label)
+        logits, real_logits = compared(bench, logits, real_logits)
         loss = objective.generator(logits, real_logits).mean()
         metrics = {"loss_g": loss.detach()}
         for name, weight, term in generator_terms(bench, state, plain, made, made_label, beside, label):
             metrics[name], loss = term.detach(), loss + weight * term
     figures = [*metrics.values(), *moving(state)]
     metrics["g_norm"] = descend(bench, state.g_optimizer, loss, "forger", figures)
-    return metrics, (plain.detach(), made_label)
+    return metrics, (plain.detach(), made_label, tuple(maps.detach() for maps in seen))
+
+
+def looked(critic: nn.Module, made: Tensor, label: Tensor | None) -> tuple[Tensor, Seen]:
+    """The logits [n, k] of made pictures, and what the critic saw of them if it is of `Seeing`."""
+    if not isinstance(critic, Seeing):
+        return critic(made, label), ()
+    seen = critic.features(made)
+    return critic.judge_features(seen, label), seen
 
 
 def generator_terms(
@@ -207,6 +223,9 @@ def judge(
         return real_logits, fake_logits, {"rebuilding": weight * missed.float().mean()}
     if isinstance(critic, Joint):
         fake_logits, real_logits = critic.judge_sets((made, real), (sides.made_label, sides.label))
+    elif sides.seen:
+        fake_logits = cast(Seeing, critic).judge_features(sides.seen, sides.made_label)
+        real_logits = critic(real, sides.label)
     else:
         fake_logits, real_logits = critic(made, sides.made_label), critic(real, sides.label)
     return real_logits, fake_logits, {}
