@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio import __version__
 from studio.errors import BadInput, Busy, StudioError
-from studio.families.base import FROM_NOTHING
+from studio.families.base import FIRST_CHOICE, FROM_NOTHING
 from studio.paths import Home, default_home
 from studio.words import counted
 
@@ -204,8 +204,8 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--family",
         choices=FROM_NOTHING,
-        default=FROM_NOTHING[0],
-        help=f"the architecture [{FROM_NOTHING[0]}]",
+        default=FIRST_CHOICE,
+        help=f"the architecture [{FIRST_CHOICE}]",
     )
     parser.add_argument(
         "--from",

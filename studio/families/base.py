@@ -236,12 +236,20 @@ FAMILIES: Mapping[str, Family] = {
     family.name: family
     for family in (
         Family(
+            name="fastgan",
+            title="FastGAN",
+            summary="Gated convolutions that coarse features switch on and off; the quickest to good pictures.",
+            module="studio.families.fastgan",
+            settings_class="FastGANSettings",
+            offer="good pictures soonest",
+        ),
+        Family(
             name="stylegan2",
             title="StyleGAN2",
-            summary="Mapped styles at every scale; the best all-round choice.",
+            summary="Mapped styles at every scale; slower to learn, the richest to play.",
             module="studio.families.stylegan2",
             settings_class="StyleGAN2Settings",
-            offer="the best all-round choice",
+            offer="the richest to play",
         ),
         Family(
             name="stylegan3",
@@ -249,14 +257,6 @@ FAMILIES: Mapping[str, Family] = {
             summary="Pictures as signals that can be moved and turned; fine detail stays on what it belongs to.",
             module="studio.families.stylegan3",
             settings_class="StyleGAN3Settings",
-        ),
-        Family(
-            name="fastgan",
-            title="FastGAN",
-            summary="Gated convolutions that coarse features switch on and off; quick, and made for few pictures.",
-            module="studio.families.fastgan",
-            settings_class="FastGANSettings",
-            offer="made for few pictures",
         ),
         Family(
             name="lightweight",
@@ -301,6 +301,8 @@ FAMILIES: Mapping[str, Family] = {
 TRAINED = tuple(family.name for family in FAMILIES.values() if family.trains)
 FROM_NOTHING = tuple(family.name for family in FAMILIES.values() if family.offer)
 """Families that a run can begin with where there is no model to start from."""
+FIRST_CHOICE = FROM_NOTHING[0]
+"""The one that a run begins with unless told otherwise: docs/recipes.md has the evidence."""
 
 
 def family(name: str) -> Family:

@@ -15,6 +15,7 @@ from studio.data.info import DatasetInfo
 from studio.data.prepare import RESOLUTIONS, PrepareSettings
 from studio.data.scan import FEWEST
 from studio.errors import BadInput
+from studio.families.base import FIRST_CHOICE
 from studio.services.datasets import Datasets
 from studio.services.jobs import Job, Jobs
 from studio.services.runs import Runs
@@ -71,7 +72,7 @@ class Order:
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     minutes: float = 30.0
     base: str = ""
-    family: str = "stylegan2"
+    family: str = FIRST_CHOICE
     title: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
+from studio.families.base import FIRST_CHOICE
 from studio.training.base_model import Fit, fit
 from studio.training.config import TrainConfig, changed
 from studio.weights.card import ModelCard
@@ -78,7 +79,7 @@ def plan(
     info: DatasetInfo,
     base: ModelCard | None = None,
     *,
-    family: str = "stylegan2",
+    family: str = FIRST_CHOICE,
     changes: Mapping[str, Any] = MappingProxyType({}),
     cores: int | None = None,
     has_bfloat16: bool | None = None,
@@ -124,7 +125,7 @@ def suggested_base(
     info: DatasetInfo,
     minutes: float,
     *,
-    family: str = "stylegan2",
+    family: str = FIRST_CHOICE,
     speed: Speed | None = None,
 ) -> str:
     """The id of the model that a run had best start from, out of `cards` by their ids; "" for from nothing.
@@ -401,6 +402,8 @@ def _reasons(
         yield from fitted.reasons
     if size < info.resolution:
         yield f"Your pictures are {info.resolution} px wide; with more time the model could use more of that."
+    if config.settings.get("projected"):
+        yield "The critic sees with a network that knows a million photographs, so shapes come soon (Projected GAN)."
     if config.augment == "ada":
         few = f"You have {counted(info.count, 'picture')}. " if info.count < SMALL_SET * 5 else ""
         yield f"{few}They are varied as strongly as the critic needs, so that it does not learn them by heart (ADA)."

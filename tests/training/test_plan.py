@@ -1,11 +1,13 @@
 import dataclasses
+from functools import partial
 
 import pytest
 
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
+from studio.families import fastgan
 from studio.families.base import FROM_NOTHING, family, settings_from
-from studio.training.plan import generator_macs, plan, speed_of, suggested_base, wanted_kimg
+from studio.training.plan import fastgan_macs, generator_macs, plan, speed_of, suggested_base, wanted_kimg
 from studio.weights.card import ModelCard
 
 LAPTOP = {"cores": 2, "has_bfloat16": True, "device": "cpu"}
@@ -31,11 +33,21 @@ def card(**changes):
 
 
 def test_more_time_never_makes_a_smaller_model():
-    sizes = []
+    styled, fast = [], []
     for minutes in (5, 30, 180, 480):
-        settings = plan(minutes, INFO, **LAPTOP).config.settings
-        sizes.append(generator_macs(settings["resolution"], settings["channel_base"] // settings["resolution"]))
-    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+        settings = plan(minutes, INFO, family="stylegan2", **LAPTOP).config.settings
+        styled.append(generator_macs(settings["resolution"], settings["channel_base"] // settings["resolution"]))
+        settings = plan(minutes, INFO, family="fastgan", **LAPTOP).config.settings
+        fast.append(fastgan_macs(settings["resolution"], settings["width"]))
+    assert styled == sorted(styled) and styled[0] < styled[-1]
+    assert fast == sorted(fast) and fast[0] < fast[-1]
+
+
+def test_the_plan_counts_what_a_forger_multiplies():
+    forger = fastgan.Generator(fastgan.FastGANSettings(resolution=64, z_dim=8, width=4))
+    blocks = {size: forger.get_submodule(f"feat_{size}") for size in (8, 16, 32, 64)}
+    sums = [size**2 * step.convolution.weight.numel() for size, block in blocks.items() for step in block.steps()]
+    assert fastgan_macs(64, 4) == sum(sums)
 
 
 def test_five_minutes_see_about_ten_thousand_pictures():
@@ -47,7 +59,8 @@ def test_five_minutes_see_about_ten_thousand_pictures():
 
 
 def test_it_plans_for_the_pictures():
-    config = plan(30, INFO, **LAPTOP).config
+    config = plan(30, INFO, family="stylegan2", **LAPTOP).config
+    assert plan(30, INFO, **LAPTOP).config.family == "fastgan"
     assert config.settings["classes"] == 2 and config.mirror and config.dataset_fingerprint == INFO.fingerprint
     assert config.augment == "ada" and config.family == "stylegan2"
     assert config.r1_gamma == pytest.approx(0.0002 * config.settings["resolution"] ** 2 / config.batch, rel=0.05)
@@ -96,8 +109,10 @@ def test_cores_share_the_batch_where_that_is_quicker():
     def shared_by(minutes=5.0, **given):
         return plan(minutes, INFO, **(LAPTOP | given)).config.processes
 
-    assert shared_by() == shared_by(family="r3gan") == shared_by(cores=8) == 2
-    assert 1 == shared_by(family="fastgan") == shared_by(device="cuda") == shared_by(cores=1) == shared_by(minutes=0.5)
+    styled = {"family": "stylegan2"}
+    assert shared_by(**styled) == shared_by(family="r3gan") == shared_by(**styled, cores=8) == 2
+    alone = ({"device": "cuda"}, {"cores": 1}, {"minutes": 0.5})
+    assert {shared_by(**styled, **given) for given in alone} == {shared_by()} == {1}
 
 
 def test_odd_sizes():
@@ -121,7 +136,7 @@ def test_before_the_projected_critic_a_fresh_forger_begins_with_blurred_pictures
     config = plan(5, INFO, family="fastgan", **LAPTOP).config
     assert config.settings["projected"] and config.objective == "hinge" and config.r1_gamma == 0
     assert config.blur_px == config.settings["resolution"] / 32 and 0 < config.blur_kimg <= 10
-    assert plan(5, INFO, **LAPTOP).config.blur_px == 0
+    assert plan(5, INFO, family="stylegan2", **LAPTOP).config.blur_px == 0
 
 
 @pytest.mark.parametrize("family_name", FROM_NOTHING)
@@ -135,6 +150,7 @@ def test_every_family_can_be_planned_and_built(family_name):
 
 def test_a_short_run_starts_from_a_model_of_its_size():
     info, speed = dataclasses.replace(INFO, labels=(), counts=()), speed_of("cpu", 2, True)
+    suggested = partial(suggested_base, family="stylegan2")
     cards = {
         "small": card(resolution=32, settings=card().settings | {"resolution": 32}),
         "young": card(kimg=10.0),
@@ -143,15 +159,18 @@ def test_a_short_run_starts_from_a_model_of_its_size():
         "no critic": card(files={}, kimg=999.0),
         "other": card(family="dcgan", kimg=999.0),
     }
-    assert suggested_base(cards, info, 5, speed=speed) == "old"
-    assert suggested_base({"small": cards["small"]}, info, 5, speed=speed) == "small"
-    assert suggested_base({"small": cards["small"]}, info, 480, speed=speed) == ""
-    assert suggested_base(cards, info, 1, speed=speed_of("cpu", 2, False)) == "old", "larger than a fresh one would be"
+    assert suggested(cards, info, 5, speed=speed) == "old"
+    assert suggested({"small": cards["small"]}, info, 5, speed=speed) == "small"
+    assert suggested({"small": cards["small"]}, info, 480, speed=speed) == ""
+    assert suggested(cards, info, 1, speed=speed_of("cpu", 2, False)) == "old", "larger than a fresh one would be"
     huge = card(
         resolution=256, settings=card().settings | {"resolution": 256, "channel_base": 16384, "channel_max": 512}
     )
-    assert suggested_base({"huge": huge}, info, 5, speed=speed_of("cpu", 2, False)) == ""
-    assert suggested_base(cards, INFO, 5, speed=speed) == "", "classes need a model that knows them"
+    assert suggested({"huge": huge}, info, 5, speed=speed_of("cpu", 2, False)) == ""
+    assert suggested(cards, INFO, 5, speed=speed) == "", "classes need a model that knows them"
+    quick = {"resolution": 64, "channels": 3, "width": 16, "projected": True}
+    cards["quick"] = card(family="fastgan", settings=quick)
+    assert suggested_base(cards, info, 5, speed=speed) == "quick", "the first choice needs a model of its own kind"
 
 
 def test_a_base_grows_as_often_as_there_is_time():
@@ -173,6 +192,6 @@ def test_a_base_grows_as_often_as_there_is_time():
 
 def test_large_sets_from_nothing_are_varied_slowly():
     few, many = (dataclasses.replace(INFO, count=count, labels=(), counts=()) for count in (100, 2000))
-    assert plan(5, few, **LAPTOP).config.ada_speed_kimg < 20
-    assert plan(5, many, **LAPTOP).config.ada_speed_kimg == 500
+    assert plan(5, few, family="stylegan2", **LAPTOP).config.ada_speed_kimg < 20
+    assert plan(5, many, family="stylegan2", **LAPTOP).config.ada_speed_kimg == 500
     assert plan(5, many, card(), **LAPTOP).config.ada_speed_kimg <= 100
