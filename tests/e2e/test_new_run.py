@@ -1,0 +1,40 @@
+"""The form of a new run, over pictures that are ready and a run that is paused; nothing is trained."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from studio.paths import Home
+from tests.making_runs import make_dataset, make_run, write_wanted
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+
+@pytest.fixture(scope="module")
+def player_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = Home(tmp_path_factory.mktemp("form") / "home").create()
+    make_dataset(home)
+    make_run(home, "moths", stages=2)
+    write_wanted(home.runs / "moths")
+    shutil.rmtree(home.root / "drawn")
+    return home.root
+
+
+def choose_pictures(page) -> None:
+    page.locator("#train-room-button").click()
+    page.locator("#dataset-shapes").click()
+    expect(page.locator("#train-plan")).to_contain_text("You have 12 pictures")
+
+
+def test_the_dial_stands_where_it_stood_last(page) -> None:
+    choose_pictures(page)
+    expect(page.locator("#train-minutes").get_by_label("Half an hour")).to_be_checked()
+    page.locator("#train-minutes").get_by_text("An evening").click()
+    expect(page.locator("#train-plan")).to_contain_text("In 3 hours")
+    page.reload()
+    choose_pictures(page)
+    expect(page.locator("#train-minutes").get_by_label("An evening")).to_be_checked()
+    expect(page.locator("#train-plan")).to_contain_text("In 3 hours")
