@@ -260,17 +260,19 @@ async function watchStatus() {
   }
 }
 
-/** The chip at the top right: waking up, training, or nothing. */
+/** The chip at the top right: waking up, training, paused, or nothing. */
 export function mountStatus(element) {
   const chip = h("button.chip", { id: "status-chip", onclick: () => chip.dataset.run && (show("train"), emit("run", chip.dataset.run)) });
   element.replaceChildren(chip);
   on("status", ({ stage, ready, runs, lost }) => {
     const active = (runs ?? []).find((run) => ["training", "starting", "pausing", "stopping"].includes(run.state));
-    chip.dataset.run = active?.id ?? "";
-    chip.className = `chip ${lost ? "bad" : active ? "busy" : ready ? "calm" : "waking"}`;
+    const paused = (runs ?? []).filter((run) => run.state === "paused");
+    chip.dataset.run = (active ?? paused[0])?.id ?? "";
+    chip.className = `chip ${lost ? "bad" : active ? "busy" : !ready ? "waking" : paused.length ? "paused" : "calm"}`;
+    const resting = paused.length > 1 ? `${paused.length} runs are paused` : paused.length ? "A run is paused" : "Ready";
     chip.replaceChildren(
       h("i.lamp"),
-      lost ? "Looking for the studio…" : !ready ? `${stage}…` : active ? `Training ${Math.round(100 * active.fraction)} %` : "Ready");
+      lost ? "Looking for the studio…" : !ready ? `${stage}…` : active ? `Training ${Math.round(100 * active.fraction)} %` : resting);
   });
 }
 

@@ -38,3 +38,9 @@ def test_the_dial_stands_where_it_stood_last(page) -> None:
     choose_pictures(page)
     expect(page.locator("#train-minutes").get_by_label("An evening")).to_be_checked()
     expect(page.locator("#train-plan")).to_contain_text("In 3 hours")
+
+
+def test_the_chip_says_that_a_run_is_paused_and_leads_to_it(page) -> None:
+    expect(page.locator("#status-chip")).to_have_text("A run is paused")
+    page.locator("#status-chip").click()
+    expect(page.locator("#run-state")).to_have_text("Paused. Everything is saved.")
