@@ -1,6 +1,6 @@
 // The first step of a new run: pictures arrive by drag and drop, are looked through, and the report says what was found.
 // The component's value tells Gradio what was chosen: {token, upload, suggestion} or {token, dataset}.
-import { attempt, call, complain, emit, errand, fileUrl, h, icon, notice, on, open, plural, post, session } from "./studio.js";
+import { attempt, call, complain, dismiss, emit, errand, fileUrl, h, icon, notice, on, open, plural, post, session } from "./studio.js";
 import { filesChosen, filesDropped } from "./dropping.js";
 import { outcome } from "./waiting.js";
 
@@ -110,9 +110,10 @@ const isHidden = ({ path }) => path.split("/").some((part) => part.startsWith(".
 async function take(desk, found) {
   const files = found.filter((one) => !isHidden(one));
   if (!files.length) {
-    notice("There are no files in this.", { hint: "Drop a folder of pictures, loose pictures or a zip.", kind: "bad" });
+    notice("There are no files in this.", { hint: "Drop a folder of pictures, loose pictures or a zip.", kind: "bad", about: "pictures" });
     return;
   }
+  dismiss("pictures");
   const upload = await attempt("begin_upload");
   if (!upload) return;
   try {

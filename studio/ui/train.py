@@ -296,6 +296,8 @@ def _wire(studio: Studio, form: Form) -> None:
     form.base.change(fit, [form.base, *form.prepare], form.prepare, **quiet).then(**planned, **quiet)
     changes = [form.minutes.input, form.family.input, *(component.input for component in form.prepare)]
     gr.on(changes, **planned, **quiet)
+    changes += [component.input for component in (form.base, form.title, *form.advanced)]
+    gr.on(changes, None, None, form.problem, js="() => ''", **quiet)  # what was refused is no more what is asked for
     ordered = form.start.click(
         begin, [*form.order, *form.advanced], [form.job, form.problem, form.title], **quiet
     )  # fmt: skip

@@ -280,6 +280,30 @@ def test_a_picture_without_a_recipe_is_refused_plainly(page, tmp_path: Path) -> 
     page.complaints[:] = [text for text in page.complaints if "400" not in text]
 
 
+def test_a_newer_word_about_the_same_takes_the_place_of_a_refusal(page, tmp_path: Path) -> None:
+    open_model(page, "tiny-style")
+    with page.expect_download() as download:
+        page.keyboard.press("s")
+        page.locator("#notices").get_by_role("button", name="Download").click()
+    good, plain = tmp_path / "good.png", tmp_path / "plain.png"
+    download.value.save_as(good)
+    Image.new("RGB", (8, 8), "red").save(plain)
+    drop(page, plain)
+    expect(page.locator("#notices")).to_contain_text("carries no recipe")
+    drop(page, good)
+    expect(page.locator("#notices .notice")).to_have_text(["Opened the place this picture came from."])
+    page.complaints[:] = [text for text in page.complaints if "400" not in text]
+
+
+def test_an_undo_of_the_strip_goes_when_the_strip_has_changed_since(page) -> None:
+    open_model(page, "tiny-style")
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#notices")).to_contain_text("The strip was cleared.")
+    page.keyboard.press("a")
+    expect(page.locator("#notices")).not_to_contain_text("The strip was cleared.", timeout=1000)
+
+
 def test_deleting_a_saved_picture_can_be_undone(page) -> None:
     open_model(page, "tiny-style")
     page.keyboard.press("s")
