@@ -1,5 +1,5 @@
 // The player: one state, from which the scene is computed; every control writes the state and asks the canvas for a picture.
-import { attempt, call, clamp, complain, debounce, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open, toUrl } from "./studio.js";
+import { attempt, call, clamp, complain, debounce, dismiss, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open, toUrl } from "./studio.js";
 import { LiveCanvas } from "./canvas.js";
 import { SeedMap, latticeSeed, seedsAt, sheet } from "./map.js";
 import { Strip } from "./strip.js";
@@ -13,6 +13,7 @@ const MARKS = {
   faded: "It hardly changes anything here any more.",
   changed: "It does something else here than in the model that this one was trained from.",
 };
+const LAST_SEED = 2 ** 32 - 1;
 const LAST_MODEL = "latent-studio-model";
 
 const randomSeed = () => Math.floor(Math.random() * 1e6);
@@ -82,11 +83,11 @@ class Player {
   }
 
   seedCard() {
-    this.seedInput = h("input", { id: "seed", type: "number", min: 0, max: 4294967295, step: 1, ariaLabel: "Seed", onchange: () => {
-      const { value } = this.seedInput;
+    this.seedInput = h("input", { id: "seed", type: "number", min: 0, max: LAST_SEED, step: 1, ariaLabel: "Seed", onchange: () => {
+      const seed = seedIn(this.seedInput);
       this.seedInput.blur();
-      if (value === "") this.show();
-      else this.goToSeed(Number(value));
+      if (seed === undefined) this.show();
+      else this.goToSeed(seed);
     } });
     this.axes = ["x", "y"].map((axis) => h("input.visually-hidden", {
       id: `map-${axis}`, type: "range", min: -1000, max: 1000, step: 0.05, ariaLabel: axis === "x" ? "Across the map" : "Down the map",
@@ -238,16 +239,15 @@ class Player {
     const fresh = () => ({ seed: randomSeed(), first_layer: Math.min(4, this.about.num_styles >> 1), last_layer: last }); // a small network's upper half
     const make = (id, label) => h("input", { id, type: "range", min: 0, max: last, step: 1, ariaLabel: label });
     const [first, end] = [make("mix-first", "First layer"), make("mix-last", "Last layer")];
-    const seed = h("input", { id: "mix-seed", type: "number", min: 0, max: 4294967295, step: 1, ariaLabel: "Seed to mix in" });
+    const seed = h("input", { id: "mix-seed", type: "number", min: 0, max: LAST_SEED, step: 1, ariaLabel: "Seed to mix in" });
     const toggle = h("button.button.small", { id: "mix-toggle", onclick: () => { this.change(() => { this.state.mix = this.state.mix ? null : fresh(); }); this.commit(); } }, "Mix in a seed");
     const dice = h("button.button.small.square", { ariaLabel: "Another seed", onclick: () => { this.change(() => { this.state.mix = { ...(this.state.mix ?? fresh()), seed: randomSeed() }; }); this.commit(); } }, icon("dice"));
     const label = h("span.muted");
     const body = h("div", { style: { display: "grid", gap: "6px" } }, h("div.seed-row", seed, dice), h("div.range-pair", first, end), label);
-    const write = () => {
-      if (this.state.mix) this.change(() => { const [a, b] = [Number(first.value), Number(end.value)]; this.state.mix = { seed: clamp(Math.floor(Number(seed.value) || 0), 0, 4294967295), first_layer: Math.min(a, b), last_layer: Math.max(a, b) }; });
-    };
-    [first, end].forEach((input) => { input.addEventListener("input", write); input.addEventListener("change", () => this.commit()); });
-    seed.addEventListener("change", () => { write(); this.commit(); });
+    const write = (change) => { if (this.state.mix) this.change(() => { this.state.mix = { ...this.state.mix, ...change }; }); };
+    const layers = () => { const [a, b] = [Number(first.value), Number(end.value)]; write({ first_layer: Math.min(a, b), last_layer: Math.max(a, b) }); };
+    [first, end].forEach((input) => { input.addEventListener("input", layers); input.addEventListener("change", () => this.commit()); });
+    seed.addEventListener("change", () => { write({ seed: seedIn(seed) ?? this.state.mix?.seed }); this.commit(); });
     this.rows.push(() => {
       const { mix } = this.state;
       body.hidden = !mix;
@@ -363,7 +363,7 @@ class Player {
 
   goToSeed(seed) {
     this.map.stop();
-    this.change(() => Object.assign(this.state, { origin: clamp(Math.floor(seed), 0, 4294967295), x: 0, y: 0, seeds: null }));
+    this.change(() => Object.assign(this.state, { origin: seed, x: 0, y: 0, seeds: null }));
     this.commit();
   }
 
@@ -534,6 +534,13 @@ class Player {
 }
 
 const ICON_OF = { random: "dice", undo: "undo", redo: "redo", drift: "wind", add: "plus", save: "save" };
+
+/** The seed that a field names; undefined if it is empty, or names none, which is said. */
+function seedIn({ value, validity }) {
+  if (validity.valid) { dismiss("seed"); return value === "" ? undefined : Number(value); }
+  notice(`A seed is a whole number from 0 to ${LAST_SEED.toLocaleString("en")}.`, { hint: "The picture stays as it is.", kind: "bad", about: "seed" });
+  return undefined;
+}
 
 const snap = (value, places, reach) => places.find((place) => Math.abs(place - value) < reach) ?? value;
 

@@ -304,6 +304,25 @@ def test_an_undo_of_the_strip_goes_when_the_strip_has_changed_since(page) -> Non
     expect(page.locator("#notices")).not_to_contain_text("The strip was cleared.", timeout=1000)
 
 
+@pytest.mark.parametrize("field", ["#seed", "#mix-seed"])
+def test_what_is_no_seed_is_refused_and_changes_nothing(page, field: str) -> None:
+    open_model(page, "tiny-style")
+    page.locator("#mix-toggle").click()
+    seed = page.locator(field)
+    before = (seed.input_value(), page.evaluate(STATE))
+    for text in ("5000000000", "-1", "1.5"):
+        seed.fill(text)
+        seed.press("Enter")
+        expect(page.locator("#notices .notice")).to_have_text(
+            ["A seed is a whole number from 0 to 4,294,967,295.The picture stays as it is."]
+        )
+        assert (seed.input_value(), page.evaluate(STATE)) == before
+    seed.fill("4294967295")
+    seed.press("Enter")
+    expect(page.locator("#notices .notice")).to_have_count(0, timeout=1000)
+    assert "4294967295" in page.evaluate(STATE)
+
+
 def test_deleting_a_saved_picture_can_be_undone(page) -> None:
     open_model(page, "tiny-style")
     page.keyboard.press("s")
