@@ -56,3 +56,19 @@ def test_a_refused_start_is_forgotten_when_the_form_changes(page) -> None:
         expect(page.locator("#train-problem")).to_contain_text("Batch")
         mend()
         expect(page.locator("#train-problem")).not_to_contain_text("Batch")
+
+
+@pytest.mark.parametrize("width", [1400, 1000, 390])
+def test_no_word_of_the_advanced_settings_runs_under_an_arrow(page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    choose_pictures(page)
+    page.locator("#train-advanced").get_by_text("Advanced").click()
+    for name in ("#train-family", "#advanced-objective", "#advanced-device"):
+        field = page.locator(f"{name} input")
+        expect(field).not_to_have_value("")
+        assert field.evaluate("(input) => input.scrollWidth <= input.clientWidth"), name
+        text_ends = field.evaluate(
+            "(i) => i.getBoundingClientRect().right - parseFloat(getComputedStyle(i).paddingRight)"
+        )
+        assert text_ends <= page.locator(f"{name} .dropdown-arrow").bounding_box()["x"], name
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
