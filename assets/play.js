@@ -13,6 +13,8 @@ const MARKS = {
   faded: "It hardly changes anything here any more.",
   changed: "It does something else here than in the model that this one was trained from.",
 };
+const WAY = [-4, -2, 0, 2, 4];
+const WAY_PX = 96;
 const LAST_SEED = 2 ** 32 - 1;
 const LAST_MODEL = "latent-studio-model";
 
@@ -185,6 +187,7 @@ class Player {
   fillDirections() {
     const shown = this.directions.filter(({ group }) => group === this.groupSelect.value);
     this.directionShown = shown.map((direction, index) => this.directionRow(direction, index));
+    this.leaveWay();
     this.directionRows.replaceChildren(...this.directionShown.map(({ row }) => row));
     this.show();
     this.refreshEnds();
@@ -201,15 +204,48 @@ class Player {
       h("div.middle", h("div.top", h("label", { htmlFor: id }, title, mark && h(`span.mark.${mark}`, { title: MARKS[mark] }, mark)), h("span", { style: { display: "flex", alignItems: "center", gap: "4px" } }, output, reset)), input), ends[1]);
     input.addEventListener("input", () => this.change(() => set(snap(Number(input.value), [0], 0.12))));
     input.addEventListener("change", () => this.commit());
+    row.addEventListener("pointerenter", ({ pointerType }) => pointerType === "mouse" && this.showWay(row, name));
+    row.addEventListener("pointerleave", () => this.leaveWay());
+    input.addEventListener("focus", () => input.matches(":focus-visible") && this.showWay(row, name));
+    input.addEventListener("blur", () => this.leaveWay());
     input.addEventListener("dblclick", () => { this.change(() => set(0)); this.commit(); });
     const update = () => {
       const value = this.state.edits[name] ?? 0;
       input.value = value;
-      output.textContent = value ? `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(2)} σ` : "";
+      output.textContent = inSigma(value, 2);
       fillTrack(input, 0);
       row.classList.toggle("changed", value !== 0);
     };
     return { name, row, ends, update };
+  }
+
+  /** A direction is pointed at, or reached by keys: pictures all along it say more than its name. */
+  showWay(row, name) {
+    this.pointed = { row, name };
+    this.drawWaySoon ??= debounce(200, () => this.drawWay());
+    this.drawWaySoon();
+  }
+
+  leaveWay() {
+    this.pointed = null;
+    this.way?.remove();
+  }
+
+  async drawWay() {
+    const { pointed } = this;
+    if (!pointed || this.drifting) return;
+    const here = this.point();
+    const pictures = await sheet({ model: this.state.model, point: {} }, WAY.map((amount) => this.along(here, pointed.name, amount)), WAY_PX);
+    if (!pictures || pointed !== this.pointed) return;
+    const shown = pictures.map((picture, index) => h("figure", h("img", { src: toUrl(picture), alt: "" }), h("figcaption", inSigma(WAY[index]) || "0")));
+    this.way?.remove();
+    pointed.row.append(this.way = h("div.way", { ariaHidden: "true" }, shown));
+    this.way.classList.toggle("above", this.way.getBoundingClientRect().bottom > window.innerHeight);
+  }
+
+  /** A place, but so far along a direction. */
+  along(here, name, amount) {
+    return { ...here, edits: [...here.edits.filter(({ direction }) => direction !== name), this.edit(name, amount)] };
   }
 
   /** How many thumbnails to ask for at a time: a large model's come a few at a time, so that each is seen soon. */
@@ -222,7 +258,7 @@ class Player {
     if (!rows.length || this.refreshing || this.drifting) { this.refreshLater = true; return; }
     this.refreshing = true;
     const here = this.point();
-    const places = rows.flatMap(({ name }) => [-3, 3].map((amount) => ({ ...here, edits: [...here.edits.filter((edit) => edit.direction !== name), this.edit(name, amount)] })));
+    const places = rows.flatMap(({ name }) => [-3, 3].map((amount) => this.along(here, name, amount)));
     for (let first = 0; first < places.length && !this.refreshLater; first += this.atOnce()) {
       const pictures = await sheet({ model: this.state.model, point: {} }, places.slice(first, first + this.atOnce()), 48);
       pictures?.forEach((picture, index) => { const place = first + index; rows[place >> 1].ends[place & 1].src = toUrl(picture); });
@@ -317,7 +353,7 @@ class Player {
     if (this.committed && this.committed !== now) this.remember({ state: this.committed });
     this.committed = now;
     this.show();
-    this.refreshLaterOn ??= debounce(250, () => this.refreshEnds());
+    this.refreshLaterOn ??= debounce(250, () => { this.drawWay(); this.refreshEnds(); });
     this.refreshLaterOn();
   }
 
@@ -541,6 +577,9 @@ function seedIn({ value, validity }) {
   notice(`A seed is a whole number from 0 to ${LAST_SEED.toLocaleString("en")}.`, { hint: "The picture stays as it is.", kind: "bad", about: "seed" });
   return undefined;
 }
+
+/** "+2.50 σ"; nothing for nothing. */
+const inSigma = (value, digits = 0) => (value ? `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(digits)} σ` : "");
 
 const snap = (value, places, reach) => places.find((place) => Math.abs(place - value) < reach) ?? value;
 

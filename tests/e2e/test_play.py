@@ -117,6 +117,25 @@ def test_controls_reset_and_snap(page) -> None:
     assert page.locator("#truncation").input_value() == "0.7"
 
 
+def test_a_direction_that_is_pointed_at_shows_pictures_all_along_it(page) -> None:
+    open_model(page, "tiny-style")
+    pictures = page.locator(".way img")
+    expect(pictures).to_have_count(0)
+    page.locator("#direction-1").hover()
+    expect(pictures).to_have_count(5)
+    assert len(set(pictures.evaluate_all("(all) => all.map((one) => one.src)"))) == 5
+    page.locator("#seed-map").hover()
+    expect(pictures).to_have_count(0)
+    page.locator("#direction-1").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    expect(page.locator(".direction:has(#direction-1) .way img")).to_have_count(5)
+    page.locator("#direction-11").scroll_into_view_if_needed()
+    page.locator("#direction-11").hover()
+    box = page.locator(".direction:has(#direction-11) .way").bounding_box()
+    assert box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
+
+
 def test_a_blend_of_neighbours_keeps_its_spread(page) -> None:
     open_model(page, "tiny-style")
     page.evaluate("() => window.latentStudioPlayer.moveTo(0.5, 0.5, true)")
