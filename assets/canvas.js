@@ -1,6 +1,6 @@
 // The live canvas: sends wishes, shows frames. The newest wish wins on both sides of the wire; a few are on their way at
 // once, frames older than the last one shown are dropped. A WebSocket carries them, or Gradio's server function where none connects.
-import { notice, open, socketUrl, wishByCall } from "./studio.js";
+import { dismiss, notice, open, socketUrl, wishByCall } from "./studio.js";
 
 const IN_FLIGHT = 4;
 const HEADER_BYTES = 12;
@@ -90,7 +90,7 @@ export class LiveCanvas {
 
   receiveWord({ stamp, dropped, error, hint }) {
     this.underway.delete(stamp);
-    if (!dropped && error && error !== this.complaint) notice(error, { hint, kind: "bad" });
+    if (!dropped && error && error !== this.complaint) notice(error, { hint, kind: "bad", about: "canvas" });
     if (!dropped) this.complaint = error;
     if (error && stamp === this.stamp && stamp !== this.retried) this.askAgain();
     this.mark();
@@ -106,6 +106,7 @@ export class LiveCanvas {
     this.send();
     if (stamp <= this.shown) return;
     this.shown = stamp;
+    if (this.complaint) dismiss("canvas");
     this.complaint = null;
     this.draft = Boolean(header.getUint8(5));
     if (this.draft) this.settle();

@@ -1,5 +1,5 @@
 // The film of a training as an MP4 file: how long, how large, which pictures; then progress, and the download.
-import { attempt, call, complain, fileUrl, h, icon, notice } from "./studio.js";
+import { attempt, call, complain, dismiss, fileUrl, h, icon, notice } from "./studio.js";
 import { outcome } from "./waiting.js";
 
 const LENGTHS = [5, 8, 12, 20, 30];
@@ -60,12 +60,13 @@ function choose(view, some, tell) {
 }
 
 async function make(view, settings) {
+  dismiss("film");
   try {
     view.job = await call("growth_film", { id: view.run, settings });
     view.choosing(null);
     await watch(view);
   } catch (failure) {
-    complain(failure);
+    complain(failure, "film");
     view.job = "";
     showForm(view);
   }
@@ -84,7 +85,7 @@ async function watch(view) {
   });
   view.job = "";
   if (!name) {
-    notice("The film was cancelled; nothing is left of it.");
+    notice("The film was cancelled; nothing is left of it.", { about: "film" });
     showForm(view);
     return;
   }

@@ -1,5 +1,5 @@
 // The player: one state, from which the scene is computed; every control writes the state and asks the canvas for a picture.
-import { attempt, call, clamp, complain, debounce, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open, toUrl } from "./studio.js";
+import { attempt, call, clamp, complain, debounce, dismiss, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open, toUrl } from "./studio.js";
 import { LiveCanvas } from "./canvas.js";
 import { SeedMap, latticeSeed, seedsAt, sheet } from "./map.js";
 import { Strip } from "./strip.js";
@@ -13,6 +13,9 @@ const MARKS = {
   faded: "It hardly changes anything here any more.",
   changed: "It does something else here than in the model that this one was trained from.",
 };
+const WAY = [-4, -2, 0, 2, 4];
+const WAY_PX = 96;
+const LAST_SEED = 2 ** 32 - 1;
 const LAST_MODEL = "latent-studio-model";
 
 const randomSeed = () => Math.floor(Math.random() * 1e6);
@@ -82,11 +85,11 @@ class Player {
   }
 
   seedCard() {
-    this.seedInput = h("input", { id: "seed", type: "number", min: 0, max: 4294967295, step: 1, ariaLabel: "Seed", onchange: () => {
-      const { value } = this.seedInput;
+    this.seedInput = h("input", { id: "seed", type: "number", min: 0, max: LAST_SEED, step: 1, ariaLabel: "Seed", onchange: () => {
+      const seed = seedIn(this.seedInput);
       this.seedInput.blur();
-      if (value === "") this.show();
-      else this.goToSeed(Number(value));
+      if (seed === undefined) this.show();
+      else this.goToSeed(seed);
     } });
     this.axes = ["x", "y"].map((axis) => h("input.visually-hidden", {
       id: `map-${axis}`, type: "range", min: -1000, max: 1000, step: 0.05, ariaLabel: axis === "x" ? "Across the map" : "Down the map",
@@ -184,6 +187,7 @@ class Player {
   fillDirections() {
     const shown = this.directions.filter(({ group }) => group === this.groupSelect.value);
     this.directionShown = shown.map((direction, index) => this.directionRow(direction, index));
+    this.leaveWay();
     this.directionRows.replaceChildren(...this.directionShown.map(({ row }) => row));
     this.show();
     this.refreshEnds();
@@ -200,15 +204,48 @@ class Player {
       h("div.middle", h("div.top", h("label", { htmlFor: id }, title, mark && h(`span.mark.${mark}`, { title: MARKS[mark] }, mark)), h("span", { style: { display: "flex", alignItems: "center", gap: "4px" } }, output, reset)), input), ends[1]);
     input.addEventListener("input", () => this.change(() => set(snap(Number(input.value), [0], 0.12))));
     input.addEventListener("change", () => this.commit());
+    row.addEventListener("pointerenter", ({ pointerType }) => pointerType === "mouse" && this.showWay(row, name));
+    row.addEventListener("pointerleave", () => this.leaveWay());
+    input.addEventListener("focus", () => input.matches(":focus-visible") && this.showWay(row, name));
+    input.addEventListener("blur", () => this.leaveWay());
     input.addEventListener("dblclick", () => { this.change(() => set(0)); this.commit(); });
     const update = () => {
       const value = this.state.edits[name] ?? 0;
       input.value = value;
-      output.textContent = value ? `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(2)} σ` : "";
+      output.textContent = inSigma(value, 2);
       fillTrack(input, 0);
       row.classList.toggle("changed", value !== 0);
     };
     return { name, row, ends, update };
+  }
+
+  /** A direction is pointed at, or reached by keys: pictures all along it say more than its name. */
+  showWay(row, name) {
+    this.pointed = { row, name };
+    this.drawWaySoon ??= debounce(200, () => this.drawWay());
+    this.drawWaySoon();
+  }
+
+  leaveWay() {
+    this.pointed = null;
+    this.way?.remove();
+  }
+
+  async drawWay() {
+    const { pointed } = this;
+    if (!pointed || this.drifting) return;
+    const here = this.point();
+    const pictures = await sheet({ model: this.state.model, point: {} }, WAY.map((amount) => this.along(here, pointed.name, amount)), WAY_PX);
+    if (!pictures || pointed !== this.pointed) return;
+    const shown = pictures.map((picture, index) => h("figure", h("img", { src: toUrl(picture), alt: "" }), h("figcaption", inSigma(WAY[index]) || "0")));
+    this.way?.remove();
+    pointed.row.append(this.way = h("div.way", { ariaHidden: "true" }, shown));
+    this.way.classList.toggle("above", this.way.getBoundingClientRect().bottom > window.innerHeight);
+  }
+
+  /** A place, but so far along a direction. */
+  along(here, name, amount) {
+    return { ...here, edits: [...here.edits.filter(({ direction }) => direction !== name), this.edit(name, amount)] };
   }
 
   /** How many thumbnails to ask for at a time: a large model's come a few at a time, so that each is seen soon. */
@@ -221,7 +258,7 @@ class Player {
     if (!rows.length || this.refreshing || this.drifting) { this.refreshLater = true; return; }
     this.refreshing = true;
     const here = this.point();
-    const places = rows.flatMap(({ name }) => [-3, 3].map((amount) => ({ ...here, edits: [...here.edits.filter((edit) => edit.direction !== name), this.edit(name, amount)] })));
+    const places = rows.flatMap(({ name }) => [-3, 3].map((amount) => this.along(here, name, amount)));
     for (let first = 0; first < places.length && !this.refreshLater; first += this.atOnce()) {
       const pictures = await sheet({ model: this.state.model, point: {} }, places.slice(first, first + this.atOnce()), 48);
       pictures?.forEach((picture, index) => { const place = first + index; rows[place >> 1].ends[place & 1].src = toUrl(picture); });
@@ -238,16 +275,15 @@ class Player {
     const fresh = () => ({ seed: randomSeed(), first_layer: Math.min(4, this.about.num_styles >> 1), last_layer: last }); // a small network's upper half
     const make = (id, label) => h("input", { id, type: "range", min: 0, max: last, step: 1, ariaLabel: label });
     const [first, end] = [make("mix-first", "First layer"), make("mix-last", "Last layer")];
-    const seed = h("input", { id: "mix-seed", type: "number", min: 0, max: 4294967295, step: 1, ariaLabel: "Seed to mix in" });
+    const seed = h("input", { id: "mix-seed", type: "number", min: 0, max: LAST_SEED, step: 1, ariaLabel: "Seed to mix in" });
     const toggle = h("button.button.small", { id: "mix-toggle", onclick: () => { this.change(() => { this.state.mix = this.state.mix ? null : fresh(); }); this.commit(); } }, "Mix in a seed");
     const dice = h("button.button.small.square", { ariaLabel: "Another seed", onclick: () => { this.change(() => { this.state.mix = { ...(this.state.mix ?? fresh()), seed: randomSeed() }; }); this.commit(); } }, icon("dice"));
     const label = h("span.muted");
     const body = h("div", { style: { display: "grid", gap: "6px" } }, h("div.seed-row", seed, dice), h("div.range-pair", first, end), label);
-    const write = () => {
-      if (this.state.mix) this.change(() => { const [a, b] = [Number(first.value), Number(end.value)]; this.state.mix = { seed: clamp(Math.floor(Number(seed.value) || 0), 0, 4294967295), first_layer: Math.min(a, b), last_layer: Math.max(a, b) }; });
-    };
-    [first, end].forEach((input) => { input.addEventListener("input", write); input.addEventListener("change", () => this.commit()); });
-    seed.addEventListener("change", () => { write(); this.commit(); });
+    const write = (change) => { if (this.state.mix) this.change(() => { this.state.mix = { ...this.state.mix, ...change }; }); };
+    const layers = () => { const [a, b] = [Number(first.value), Number(end.value)]; write({ first_layer: Math.min(a, b), last_layer: Math.max(a, b) }); };
+    [first, end].forEach((input) => { input.addEventListener("input", layers); input.addEventListener("change", () => this.commit()); });
+    seed.addEventListener("change", () => { write({ seed: seedIn(seed) ?? this.state.mix?.seed }); this.commit(); });
     this.rows.push(() => {
       const { mix } = this.state;
       body.hidden = !mix;
@@ -317,7 +353,7 @@ class Player {
     if (this.committed && this.committed !== now) this.remember({ state: this.committed });
     this.committed = now;
     this.show();
-    this.refreshLaterOn ??= debounce(250, () => this.refreshEnds());
+    this.refreshLaterOn ??= debounce(250, () => { this.drawWay(); this.refreshEnds(); });
     this.refreshLaterOn();
   }
 
@@ -363,7 +399,7 @@ class Player {
 
   goToSeed(seed) {
     this.map.stop();
-    this.change(() => Object.assign(this.state, { origin: clamp(Math.floor(seed), 0, 4294967295), x: 0, y: 0, seeds: null }));
+    this.change(() => Object.assign(this.state, { origin: seed, x: 0, y: 0, seeds: null }));
     this.commit();
   }
 
@@ -534,6 +570,16 @@ class Player {
 }
 
 const ICON_OF = { random: "dice", undo: "undo", redo: "redo", drift: "wind", add: "plus", save: "save" };
+
+/** The seed that a field names; undefined if it is empty, or names none, which is said. */
+function seedIn({ value, validity }) {
+  if (validity.valid) { dismiss("seed"); return value === "" ? undefined : Number(value); }
+  notice(`A seed is a whole number from 0 to ${LAST_SEED.toLocaleString("en")}.`, { hint: "The picture stays as it is.", kind: "bad", about: "seed" });
+  return undefined;
+}
+
+/** "+2.50 σ"; nothing for nothing. */
+const inSigma = (value, digits = 0) => (value ? `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(digits)} σ` : "");
 
 const snap = (value, places, reach) => places.find((place) => Math.abs(place - value) < reach) ?? value;
 

@@ -111,6 +111,6 @@ async function remove(model, refresh) {
     notice(`${model.card?.title ?? model.id} was taken off the shelf.`, {
       action: "Undo", onaction: async () => { await attempt("restore_model", { id: model.id }); refresh(); }, seconds: 15 });
   } catch (failure) {
-    complain(failure);
+    complain(failure, `model-${model.id}`);
   }
 }

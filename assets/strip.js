@@ -1,5 +1,5 @@
 // The strip: points in a row that become a walk, played live and exported as a film. It survives a reload.
-import { attempt, call, clamp, complain, debounce, fileUrl, fillTrack, h, icon, notice, on, toUrl } from "./studio.js";
+import { attempt, call, clamp, complain, debounce, dismiss, fileUrl, fillTrack, h, icon, notice, on, toUrl } from "./studio.js";
 import { sheet } from "./map.js";
 
 const EASINGS = { linear: "even", smooth: "smooth", "ease-in": "ease in", "ease-out": "ease out", hold: "hold" };
@@ -40,10 +40,10 @@ export class Strip {
   add() {
     if (!this.player.state.model) return;
     if (this.shown !== null || this.player.state.between) {
-      notice("This place lies between two points and cannot be one itself.", { hint: "Move a little, or go to a point of the strip, and add that." });
+      notice("This place lies between two points and cannot be one itself.", { hint: "Move a little, or go to a point of the strip, and add that.", about: "strip" });
       return;
     }
-    if (this.keys.length >= 64) { notice("The strip is full: 64 points are the most.", { kind: "bad" }); return; }
+    if (this.keys.length >= 64) { notice("The strip is full: 64 points are the most.", { kind: "bad", about: "strip" }); return; }
     this.edit(() => this.keys.push({ point: this.player.point(), seconds: 2, easing: this.easingSelect.value }));
     this.row.scrollLeft = this.row.scrollWidth;
     this.shoot();
@@ -51,6 +51,7 @@ export class Strip {
 
   edit(write, remember = true) {
     const before = this.toJson();
+    dismiss("strip"); // what was said of the strip before, and the undo of that
     write();
     this.unsent = true;
     if (remember) this.player.remember({ strip: before });
@@ -63,12 +64,12 @@ export class Strip {
   clear() {
     this.leave();
     this.edit(() => { this.keys = []; });
-    notice("The strip was cleared.", { action: "Undo", onaction: () => this.player.undo(), seconds: 15 });
+    notice("The strip was cleared.", { action: "Undo", onaction: () => this.player.undo(), seconds: 15, about: "strip" });
   }
 
   remove(key) {
     this.edit(() => { this.keys = this.keys.filter((other) => other !== key); });
-    notice("The point was taken off the strip.", { action: "Undo", onaction: () => this.player.undo() });
+    notice("The point was taken off the strip.", { action: "Undo", onaction: () => this.player.undo(), about: "strip" });
   }
 
   swap(index, by) {
@@ -169,7 +170,7 @@ export class Strip {
 
   async toggle() {
     if (this.playing) { this.pause(); return; }
-    if (this.keys.length < 2) { notice("A walk needs at least two points.", { hint: "Press A to add the place where you are." }); return; }
+    if (this.keys.length < 2) { notice("A walk needs at least two points.", { hint: "Press A to add the place where you are.", about: "strip" }); return; }
     if (!(await this.send())) return;
     this.player.map.stop();
     if (!this.loop && this.time >= this.length) this.time = 0;
@@ -226,11 +227,12 @@ export class Strip {
   }
 
   async exportFilm(settings) {
+    dismiss("film");
     try {
       const id = await call("film", { model: this.player.state.model, timeline: this.timeline(), settings });
       await this.watchFilm(id);
     } catch (failure) {
-      complain(failure);
+      complain(failure, "film");
       this.exportHost.replaceChildren();
     }
   }
@@ -249,8 +251,8 @@ export class Strip {
         this.exportHost.replaceChildren(h("div.transport", h("span", "The film is ready."), h("a.button.primary.small", { id: "film-download", href, download: job.result }, icon("save"), "Download")));
         return;
       }
-      if (job.state === "cancelled") { this.exportHost.replaceChildren(); notice("The film was cancelled; nothing is left of it."); return; }
-      if (job.state === "failed") { this.exportHost.replaceChildren(); complain({ message: job.error, hint: job.hint }); return; }
+      if (job.state === "cancelled") { this.exportHost.replaceChildren(); notice("The film was cancelled; nothing is left of it.", { about: "film" }); return; }
+      if (job.state === "failed") { this.exportHost.replaceChildren(); complain({ message: job.error, hint: job.hint }, "film"); return; }
       await new Promise((resolve) => setTimeout(resolve, 250));
     }
   }

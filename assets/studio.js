@@ -71,12 +71,14 @@ export async function call(name, args = {}, again = true) {
   return answer.result;
 }
 
-/** The same, but a failure becomes a notice and the answer undefined. */
+/** The same, but a failure becomes a notice, until it succeeds, and the answer undefined. */
 export async function attempt(name, args = {}) {
   try {
-    return await call(name, args);
+    const result = await call(name, args);
+    dismiss(name);
+    return result;
   } catch (failure) {
-    complain(failure);
+    complain(failure, name);
     return undefined;
   }
 }
@@ -84,7 +86,7 @@ export async function attempt(name, args = {}) {
 /** A wish for pages that no WebSocket reaches. */
 export const wishByCall = (text) => server.wish([session.token, text]);
 
-export const complain = (failure) => notice(failure.message, { hint: failure.hint, kind: "bad" });
+export const complain = (failure, about) => notice(failure.message, { hint: failure.hint, kind: "bad", about });
 
 export function url(path, query = {}) {
   const address = new URL(path, PREFIX);
@@ -154,12 +156,13 @@ const ICONS = {
   more: "M6 12h.01M12 12h.01M18 12h.01",
 };
 
-/** A short message at the foot of the page, with an undo where there is one. */
+/** A short message at the foot of the page, with an undo where there is one. It takes the place of an older one about the same. */
 export function notice(message, { hint = "", kind = "good", action, onaction, seconds, about = "" } = {}) {
   let host = document.querySelector("#notices");
   if (!host) document.body.append((host = h("div", { id: "notices", role: "status" })));
   const close = () => box.remove();
   [...host.children].find((other) => other.querySelector("strong").textContent === message)?.remove();
+  if (about) dismiss(about);
   const box = h(`div.notice.${kind}`, { role: kind === "bad" ? "alert" : "status", "data-about": about, "data-since": action && performance.now() },
     h("div", h("strong", message), hint && h("p", hint)),
     action && h("button.quiet", { onclick: () => { close(); onaction(); } }, action),
@@ -260,17 +263,19 @@ async function watchStatus() {
   }
 }
 
-/** The chip at the top right: waking up, training, or nothing. */
+/** The chip at the top right: waking up, training, paused, or nothing. */
 export function mountStatus(element) {
   const chip = h("button.chip", { id: "status-chip", onclick: () => chip.dataset.run && (show("train"), emit("run", chip.dataset.run)) });
   element.replaceChildren(chip);
   on("status", ({ stage, ready, runs, lost }) => {
     const active = (runs ?? []).find((run) => ["training", "starting", "pausing", "stopping"].includes(run.state));
-    chip.dataset.run = active?.id ?? "";
-    chip.className = `chip ${lost ? "bad" : active ? "busy" : ready ? "calm" : "waking"}`;
+    const paused = (runs ?? []).filter((run) => run.state === "paused");
+    chip.dataset.run = (active ?? paused[0])?.id ?? "";
+    chip.className = `chip ${lost ? "bad" : active ? "busy" : !ready ? "waking" : paused.length ? "paused" : "calm"}`;
+    const resting = paused.length > 1 ? `${paused.length} runs are paused` : paused.length ? "A run is paused" : "Ready";
     chip.replaceChildren(
       h("i.lamp"),
-      lost ? "Looking for the studio…" : !ready ? `${stage}…` : active ? `Training ${Math.round(100 * active.fraction)} %` : "Ready");
+      lost ? "Looking for the studio…" : !ready ? `${stage}…` : active ? `Training ${Math.round(100 * active.fraction)} %` : resting);
   });
 }
 
@@ -299,8 +304,8 @@ export async function openRecipe(file) {
   try {
     const recipe = await post("recipe", file);
     openInPlayer({ scene: recipe.scene });
-    notice("Opened the place this picture came from.");
+    notice("Opened the place this picture came from.", { about: "recipe" });
   } catch (failure) {
-    complain(failure);
+    complain(failure, "recipe");
   }
 }

@@ -1,9 +1,10 @@
 // The first step of a new run: pictures arrive by drag and drop, are looked through, and the report says what was found.
 // The component's value tells Gradio what was chosen: {token, upload, suggestion} or {token, dataset}.
-import { attempt, call, complain, emit, errand, fileUrl, h, icon, notice, on, open, plural, post, session } from "./studio.js";
+import { attempt, call, complain, dismiss, emit, errand, fileUrl, h, icon, notice, on, open, plural, post, session } from "./studio.js";
 import { filesChosen, filesDropped } from "./dropping.js";
 import { outcome } from "./waiting.js";
 
+const LAST_MINUTES = "latent-studio-minutes";
 const BATCH_FILES = 50;
 const BATCH_BYTES = 24 << 20;
 // An overview as the studio draws it: cells of 96 px with gaps of 4, ten in a row.
@@ -27,7 +28,16 @@ export async function mount(element, { trigger, props }) {
   window.addEventListener("studio-training", () => showEmpty(desk));
   on("datasets", () => desk.body.querySelector(".dropzone") && listPrepared(desk));
   listenForBase(desk);
+  rememberMinutes();
   await showEmpty(desk);
+}
+
+/** The dial "How long" stands where it stood last. It is Gradio's; a click is what it hears. */
+function rememberMinutes() {
+  const dial = document.querySelector("#train-minutes");
+  const last = localStorage.getItem(LAST_MINUTES);
+  [...dial.querySelectorAll("input")].find(({ value }) => value === last)?.click();
+  dial.addEventListener("change", ({ target }) => localStorage.setItem(LAST_MINUTES, target.value));
 }
 
 /** Tell Gradio what is chosen; null for nothing. */
@@ -100,9 +110,10 @@ const isHidden = ({ path }) => path.split("/").some((part) => part.startsWith(".
 async function take(desk, found) {
   const files = found.filter((one) => !isHidden(one));
   if (!files.length) {
-    notice("There are no files in this.", { hint: "Drop a folder of pictures, loose pictures or a zip.", kind: "bad" });
+    notice("There are no files in this.", { hint: "Drop a folder of pictures, loose pictures or a zip.", kind: "bad", about: "pictures" });
     return;
   }
+  dismiss("pictures");
   const upload = await attempt("begin_upload");
   if (!upload) return;
   try {

@@ -283,7 +283,10 @@ def _wire(studio: Studio, form: Form) -> None:
     def begin(*given: Any) -> list[Any]:
         return start(studio, given)
 
-    planned: dict[str, Any] = {"fn": plan, "inputs": form.order, "outputs": [form.plan, form.start, *form.advanced]}
+    planned: dict[str, Any] = {
+        "fn": plan, "inputs": form.order, "outputs": [form.plan, form.start, *form.advanced],
+        "trigger_mode": "always_last",  # or quick hands, that choose pictures while one is under way, are given no plan
+    }  # fmt: skip
     form.pictures.change(show_how, form.pictures, [form.how, form.problem, *form.prepare], **quiet).then(
         **planned, **quiet
     )
@@ -292,7 +295,9 @@ def _wire(studio: Studio, form: Form) -> None:
     form.base.focus(lambda: gr.update(choices=_bases(studio)), None, form.base, **quiet)
     form.base.change(fit, [form.base, *form.prepare], form.prepare, **quiet).then(**planned, **quiet)
     changes = [form.minutes.input, form.family.input, *(component.input for component in form.prepare)]
-    gr.on(changes, **planned, trigger_mode="always_last", **quiet)
+    gr.on(changes, **planned, **quiet)
+    changes += [component.input for component in (form.base, form.title, *form.advanced)]
+    gr.on(changes, None, None, form.problem, js="() => ''", **quiet)  # what was refused is no more what is asked for
     ordered = form.start.click(
         begin, [*form.order, *form.advanced], [form.job, form.problem, form.title], **quiet
     )  # fmt: skip

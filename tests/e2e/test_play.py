@@ -117,6 +117,25 @@ def test_controls_reset_and_snap(page) -> None:
     assert page.locator("#truncation").input_value() == "0.7"
 
 
+def test_a_direction_that_is_pointed_at_shows_pictures_all_along_it(page) -> None:
+    open_model(page, "tiny-style")
+    pictures = page.locator(".way img")
+    expect(pictures).to_have_count(0)
+    page.locator("#direction-1").hover()
+    expect(pictures).to_have_count(5)
+    assert len(set(pictures.evaluate_all("(all) => all.map((one) => one.src)"))) == 5
+    page.locator("#seed-map").hover()
+    expect(pictures).to_have_count(0)
+    page.locator("#direction-1").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    expect(page.locator(".direction:has(#direction-1) .way img")).to_have_count(5)
+    page.locator("#direction-11").scroll_into_view_if_needed()
+    page.locator("#direction-11").hover()
+    box = page.locator(".direction:has(#direction-11) .way").bounding_box()
+    assert box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
+
+
 def test_a_blend_of_neighbours_keeps_its_spread(page) -> None:
     open_model(page, "tiny-style")
     page.evaluate("() => window.latentStudioPlayer.moveTo(0.5, 0.5, true)")
@@ -278,6 +297,49 @@ def test_a_picture_without_a_recipe_is_refused_plainly(page, tmp_path: Path) -> 
     drop(page, tmp_path / "plain.png")
     expect(page.locator("#notices")).to_contain_text("carries no recipe")
     page.complaints[:] = [text for text in page.complaints if "400" not in text]
+
+
+def test_a_newer_word_about_the_same_takes_the_place_of_a_refusal(page, tmp_path: Path) -> None:
+    open_model(page, "tiny-style")
+    with page.expect_download() as download:
+        page.keyboard.press("s")
+        page.locator("#notices").get_by_role("button", name="Download").click()
+    good, plain = tmp_path / "good.png", tmp_path / "plain.png"
+    download.value.save_as(good)
+    Image.new("RGB", (8, 8), "red").save(plain)
+    drop(page, plain)
+    expect(page.locator("#notices")).to_contain_text("carries no recipe")
+    drop(page, good)
+    expect(page.locator("#notices .notice")).to_have_text(["Opened the place this picture came from."])
+    page.complaints[:] = [text for text in page.complaints if "400" not in text]
+
+
+def test_an_undo_of_the_strip_goes_when_the_strip_has_changed_since(page) -> None:
+    open_model(page, "tiny-style")
+    page.keyboard.press("a")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#notices")).to_contain_text("The strip was cleared.")
+    page.keyboard.press("a")
+    expect(page.locator("#notices")).not_to_contain_text("The strip was cleared.", timeout=1000)
+
+
+@pytest.mark.parametrize("field", ["#seed", "#mix-seed"])
+def test_what_is_no_seed_is_refused_and_changes_nothing(page, field: str) -> None:
+    open_model(page, "tiny-style")
+    page.locator("#mix-toggle").click()
+    seed = page.locator(field)
+    before = (seed.input_value(), page.evaluate(STATE))
+    for text in ("5000000000", "-1", "1.5"):
+        seed.fill(text)
+        seed.press("Enter")
+        expect(page.locator("#notices .notice")).to_have_text(
+            ["A seed is a whole number from 0 to 4,294,967,295.The picture stays as it is."]
+        )
+        assert (seed.input_value(), page.evaluate(STATE)) == before
+    seed.fill("4294967295")
+    seed.press("Enter")
+    expect(page.locator("#notices .notice")).to_have_count(0, timeout=1000)
+    assert "4294967295" in page.evaluate(STATE)
 
 
 def test_deleting_a_saved_picture_can_be_undone(page) -> None:

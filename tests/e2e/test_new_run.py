@@ -1,0 +1,74 @@
+"""The form of a new run, over pictures that are ready and a run that is paused; nothing is trained."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from studio.paths import Home
+from tests.making_runs import make_dataset, make_run, write_wanted
+
+expect = pytest.importorskip("playwright.sync_api").expect
+
+
+@pytest.fixture(scope="module")
+def player_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = Home(tmp_path_factory.mktemp("form") / "home").create()
+    make_dataset(home)
+    make_run(home, "moths", stages=2)
+    write_wanted(home.runs / "moths")
+    shutil.rmtree(home.root / "drawn")
+    return home.root
+
+
+def choose_pictures(page) -> None:
+    page.locator("#train-room-button").click()
+    page.locator("#dataset-shapes").click()
+    expect(page.locator("#train-plan")).to_contain_text("You have 12 pictures")
+
+
+def test_the_dial_stands_where_it_stood_last(page) -> None:
+    choose_pictures(page)
+    expect(page.locator("#train-minutes").get_by_label("Half an hour")).to_be_checked()
+    page.locator("#train-minutes").get_by_text("An evening").click()
+    expect(page.locator("#train-plan")).to_contain_text("In 3 hours")
+    page.reload()
+    choose_pictures(page)
+    expect(page.locator("#train-minutes").get_by_label("An evening")).to_be_checked()
+    expect(page.locator("#train-plan")).to_contain_text("In 3 hours")
+
+
+def test_the_chip_says_that_a_run_is_paused_and_leads_to_it(page) -> None:
+    expect(page.locator("#status-chip")).to_have_text("A run is paused")
+    page.locator("#status-chip").click()
+    expect(page.locator("#run-state")).to_have_text("Paused. Everything is saved.")
+
+
+def test_a_refused_start_is_forgotten_when_the_form_changes(page) -> None:
+    choose_pictures(page)
+    page.locator("#train-advanced").get_by_text("Advanced").click()
+    batch = page.locator("#advanced-batch input")
+    for mend in (lambda: batch.fill("16"), lambda: page.locator("#train-minutes").get_by_text("5 minutes").click()):
+        batch.fill("5000")
+        page.locator("#start-training").click()
+        expect(page.locator("#train-problem")).to_contain_text("Batch")
+        mend()
+        expect(page.locator("#train-problem")).not_to_contain_text("Batch")
+
+
+@pytest.mark.parametrize("width", [1400, 1000, 390])
+def test_no_word_of_the_advanced_settings_runs_under_an_arrow(page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    choose_pictures(page)
+    page.locator("#train-advanced").get_by_text("Advanced").click()
+    for name in ("#train-family", "#advanced-objective", "#advanced-device"):
+        field = page.locator(f"{name} input")
+        expect(field).not_to_have_value("")
+        assert field.evaluate("(input) => input.scrollWidth <= input.clientWidth"), name
+        text_ends = field.evaluate(
+            "(i) => i.getBoundingClientRect().right - parseFloat(getComputedStyle(i).paddingRight)"
+        )
+        assert text_ends <= page.locator(f"{name} .dropdown-arrow").bounding_box()["x"], name
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
