@@ -2,8 +2,7 @@
 
 The four maps of EfficientNet-Lite0 are mixed by convolutions that are drawn once and never learn: across their channels,
 then from the coarsest map to the finest. A head of strided convolutions judges each mixed map. Where the paper gives the
-heads a class through an embedding that was learned elsewhere, ours learns its own. Pictures with transparency lie on white
-and on black by turns, so that what is see-through must be so.
+heads a class through an embedding that was learned elsewhere, ours learns its own.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ class ProjectedCritic(nn.Module):
 
     def features(self, images: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
         """images [n, channels, r, r] -> the mixed maps, the finest first; labels play no part."""
-        maps = load_sight(images.device)(on_white_and_black(images), self.side_px)
+        maps = load_sight(images.device)(images, self.side_px)
         return cast(tuple[Tensor, ...], self.mixing(maps))
 
     def judge_features(self, features: tuple[Tensor, ...], label: Tensor | None = None) -> Tensor:
@@ -110,16 +109,6 @@ class ProjectedCritic(nn.Module):
         classes = self.settings.classes
         rows = layers.label_rows(label, features[0], classes) if classes else None
         return torch.cat([head(maps, rows) for head, maps in zip(self.heads, features, strict=True)], dim=1)
-
-
-def on_white_and_black(images: Tensor) -> Tensor:
-    """Pictures [n, 4, h, w] -> [n, 3, h, w], the first on white, the second on black, and so on; others as they are."""
-    if images.shape[1] != 4:
-        return images
-    ground = torch.ones(len(images), 1, 1, 1, device=images.device, dtype=images.dtype)
-    ground[1::2] = -1
-    opaque = (images[:, 3:] + 1) / 2
-    return images[:, :3] * opaque + ground * (1 - opaque)
 
 
 def _random(outputs: int, inputs: int, *, gain: float) -> Tensor:

@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from studio.families.base import Generator, Noise
+from studio.families.base import Generator, Noise, Seeing
 from studio.features.fitting import coloured, fitted
 from studio.ops import augment, seeds
 from studio.ops.images import blur, from_uint8
@@ -15,6 +15,7 @@ from studio.training.bench import Bench
 from studio.training.state import TrainState
 
 W_AVERAGE_KEPT = 0.995
+WITH_ALPHA = 4
 LEAST_BLUR_PX = 0.34
 """A Gaussian this narrow reaches no other pixel."""
 
@@ -144,6 +145,8 @@ def place_in_order(bench: Bench, number: int) -> int:
 def varied(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> Tensor:
     """Pictures as the critic sees them: augmented, and at the start of a run blurred or under noise."""
     random = bench.stream(state, f"augment {purpose}")
+    if pictures.shape[1] == WITH_ALPHA and isinstance(state.discriminator, Seeing):
+        pictures = grounded(bench, state, pictures, purpose)
     pictures = blurred(bench, state, pictures)
     if bench.config.augment == "diffaugment":
         pictures = augment.diffaugment(pictures, random, share=bench.world.share)
@@ -151,6 +154,14 @@ def varied(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> T
         with bench.exact():
             pictures = augment.ada(pictures.float(), state.augment_p, random, share=bench.world.share)
     return under_noise(bench, state, pictures, purpose)
+
+
+def grounded(bench: Bench, state: TrainState, pictures: Tensor, purpose: str) -> Tensor:
+    """Pictures [n, 4, h, w] on grounds of random brightness, [n, 3, h, w], for a critic that knows no transparency: only
+    what is see-through looks right on all of them."""
+    drawn = bench.world.share.draw(torch.rand, (len(pictures), 1, 1, 1), bench.stream(state, f"ground {purpose}"))
+    opaque = (pictures[:, 3:] + 1) / 2
+    return pictures[:, :3] * opaque + (2 * bench.here(drawn) - 1) * (1 - opaque)
 
 
 def blurred(bench: Bench, state: TrainState, pictures: Tensor) -> Tensor:

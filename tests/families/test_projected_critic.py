@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from studio.families import base, fastgan
-from studio.families.projected_critic import ProjectedCritic, on_white_and_black
+from studio.families.projected_critic import ProjectedCritic
 
 
 def make(**settings):
@@ -46,16 +46,6 @@ def test_a_class_changes_what_it_says_and_none_prefers_none():
     named = critic(pictures, torch.eye(3))
     assert not torch.allclose(named, critic(pictures, torch.eye(3).flip(0)))
     assert torch.allclose(critic(pictures), critic(pictures, torch.full((3, 3), 1 / 3)))
-
-
-def test_transparent_pictures_lie_on_white_and_on_black_by_turns():
-    clear = torch.cat([torch.rand(2, 3, 8, 8), -torch.ones(2, 1, 8, 8)], dim=1)
-    seen = on_white_and_black(clear)
-    assert (seen[0] == 1).all() and (seen[1] == -1).all()
-    opaque = torch.cat([clear[:, :3], torch.ones(2, 1, 8, 8)], dim=1)
-    assert torch.equal(on_white_and_black(opaque), opaque[:, :3])
-    grey = torch.rand(2, 1, 8, 8)
-    assert on_white_and_black(grey) is grey
 
 
 def test_it_learns_to_tell_round_things_from_square_ones():

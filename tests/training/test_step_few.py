@@ -6,6 +6,7 @@ from stand_ins import FINGERPRINT, make_dataset
 
 from studio.data.dataset import open_dataset
 from studio.families.fastgan_critic import SpectralConvolution
+from studio.training import pictures
 from studio.training.config import TrainConfig
 from studio.training.state import new_state, put_tensors, tensors_of
 from studio.training.step import Bench, train_step
@@ -61,6 +62,18 @@ def test_ten_steps_move_everything_and_stay_finite(tmp_path, family, classes, pr
              and ".mixing." not in name and value.is_floating_point() and value.numel() > 1
              and torch.equal(value, after[name])]  # fmt: skip
     assert not still
+
+
+def test_before_a_critic_without_transparency_each_picture_has_a_ground_of_its_own(tmp_path):
+    bench = bench_of(make_dataset(tmp_path / "pictures", resolution=16), "projected")
+    state, clear = new_state(bench.config, CPU), torch.full((6, 4, 16, 16), -1.0)
+    opaque = torch.cat([torch.rand(6, 3, 16, 16), torch.ones(6, 1, 16, 16)], dim=1)
+    first, again, other = (pictures.grounded(bench, state, clear, purpose) for purpose in ("real 0", "real 0", "r1"))
+    assert first.shape == (6, 3, 16, 16) and torch.equal(first, again) and not torch.equal(first, other)
+    assert len({float(ground[0, 0, 0]) for ground in first}) == 6 and first.abs().max() <= 1
+    assert all(len(ground.unique()) == 1 for ground in first)
+    assert torch.equal(pictures.grounded(bench, state, opaque, "real 0"), opaque[:, :3])
+    assert pictures.varied(bench, state, clear, "real 0").shape[1] == 3
 
 
 @pytest.mark.parametrize("family", sorted(RECIPES))
