@@ -204,8 +204,8 @@ def _add_train(commands: Any) -> None:
     parser.add_argument(
         "--family",
         choices=FROM_NOTHING,
-        default=FIRST_CHOICE,
-        help=f"the architecture [{FIRST_CHOICE}]",
+        default="",
+        help="the architecture [the studio's choice]",
     )
     parser.add_argument(
         "--from",
@@ -260,6 +260,7 @@ def _train(namespace: argparse.Namespace) -> int:
     if namespace.network:
         from studio.families.base import family
 
+        namespace.family = namespace.family or FIRST_CHOICE
         changes["settings"] = _pairs(namespace.network, family(namespace.family).settings)
     prepare = {**studio.desk.needs_of(namespace.base), **_pairs(namespace.prepare, PrepareSettings)}
     order = Order(

@@ -15,7 +15,6 @@ from studio.data.info import DatasetInfo
 from studio.data.prepare import RESOLUTIONS, PrepareSettings
 from studio.data.scan import FEWEST
 from studio.errors import BadInput
-from studio.families.base import FIRST_CHOICE
 from studio.services.datasets import Datasets
 from studio.services.jobs import Job, Jobs
 from studio.services.runs import Runs
@@ -63,7 +62,7 @@ class Order:
         prepare: how an upload is prepared.
         minutes: the dial.
         base: the id of a model on the shelf to start from; "" is from nothing, `CHOICE` leaves it to the plan.
-        family: the architecture, where there is no base to decide it.
+        family: the architecture, where there is no base to decide it; "" leaves it to the plan.
         title: of the run; "" takes that of the pictures.
         changes: settings of `TrainConfig` that are not as planned; "settings" may name only some of the network's.
     """
@@ -72,7 +71,7 @@ class Order:
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     minutes: float = 30.0
     base: str = ""
-    family: str = FIRST_CHOICE
+    family: str = ""
     title: str = ""
     changes: Mapping[str, Any] = field(default_factory=dict)
 

@@ -29,6 +29,8 @@ _LARGEST_OF_MLP = 64
 _HEAD_START = 4.0
 _PROJECTED_COST = 2.0
 """A whole step in passes of the forger alone, in units of `macs_per_second`: measured at 64 px and a width of 32."""
+_BASES = ("stylegan2", "fastgan")
+"""Families whose models were seen to help others to learn."""
 _SPREAD_WELL = ("stylegan2", "r3gan")
 """Families that two processes of one core each train quicker than one process of two: 1.3 and 1.2 times, and 1.4 times
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
@@ -79,7 +81,7 @@ def plan(
     info: DatasetInfo,
     base: ModelCard | None = None,
     *,
-    family: str = FIRST_CHOICE,
+    family: str = "",
     changes: Mapping[str, Any] = MappingProxyType({}),
     cores: int | None = None,
     has_bfloat16: bool | None = None,
@@ -91,7 +93,7 @@ def plan(
         minutes: how long it may take; 5, 30, 180 (an evening) and 480 (a night) are on the dial, any other will do.
         info: the prepared pictures.
         base: the model to start from, or None.
-        family: the architecture, where there is no base to decide it.
+        family: the architecture, where there is no base to decide it; "" is what learns soonest from nothing.
         changes: settings that the artist wants otherwise; "settings" holds the network's.
         cores, has_bfloat16, device: the machine; None looks at this one.
 
@@ -102,7 +104,7 @@ def plan(
     quick = _this_has_bfloat16() if has_bfloat16 is None else has_bfloat16
     cores = cores or os.cpu_count() or 1
     speed = speed_of(device, cores, quick)
-    family = base.family if base else family
+    family = base.family if base else family or FIRST_CHOICE
     fitted = fit(base, info, _grown(base, minutes, info, speed)) if base is not None else None
     settings = fitted.settings if fitted else _settings(family, minutes, info, speed)
     rate = _rate(speed, settings)
@@ -125,7 +127,7 @@ def suggested_base(
     info: DatasetInfo,
     minutes: float,
     *,
-    family: str = FIRST_CHOICE,
+    family: str = "",
     speed: Speed | None = None,
 ) -> str:
     """The id of the model that a run had best start from, out of `cards` by their ids; "" for from nothing.
@@ -138,13 +140,13 @@ def suggested_base(
     if info.labels:
         return ""
     speed = speed or speed_of(_this_device(), os.cpu_count() or 1, _this_has_bfloat16())
-    size, _ = _size(minutes, info, *_choices(family, speed))
+    sizes = {name: _size(minutes, info, *_choices(name, speed))[0] for name in ([family] if family else _BASES)}
     least = _wanted_rate(minutes) / _HEAD_START
     found = [
         (card.resolution, card.kimg, id)
         for id, card in cards.items()
-        if card.family == family
-        and (card.resolution >= size or minutes <= SHORT_MINUTES)
+        if card.family in sizes
+        and (card.resolution >= sizes[card.family] or minutes <= SHORT_MINUTES)
         and _rate(speed, {**card.settings, "resolution": card.resolution}) >= least
         and not card.classes
         and _keeps_all(card, info)

@@ -28,10 +28,11 @@ from studio.ui.mounting import mounted
 from studio.words import counted
 
 DIAL = (("5 minutes", 5), ("Half an hour", 30), ("An evening", 180), ("A night", 480))
-FAMILIES = tuple(
-    (f"{network.title}: {network.offer}", name) for name, network in networks.FAMILIES.items() if network.offer
-)
 STUDIOS_CHOICE = ("The studio's choice", CHOICE)
+FAMILIES = (
+    ("The studio's choice", ""),
+    *((f"{network.title}: {network.offer}", name) for name, network in networks.FAMILIES.items() if network.offer),
+)
 FROM_SCRATCH = ("Nothing: from scratch", "")
 _MOST_PROGRESS = 1500
 _SETTINGS = {option.name: option for option in options(PrepareSettings)}
@@ -371,7 +372,7 @@ def read_order(given: Sequence[Any]) -> Order:
         pictures=read_pictures(pictures),
         minutes=_option(TrainConfig, "minutes").check(float(minutes)),
         base=base or "",
-        family=_option(TrainConfig, "family").check(family),
+        family=_option(TrainConfig, "family").check(family) if family else "",
         title=(title or "").strip(),
         prepare=from_json(PrepareSettings, values(_PREPARE, prepare)),
     )
