@@ -1,20 +1,22 @@
 """The projected critic (Sauer et al. 2021, "Projected GANs Converge Faster"): it judges what a frozen network sees.
 
 The four maps of EfficientNet-Lite0 are mixed by convolutions that are drawn once and never learn: across their channels,
-then from the coarsest map to the finest. A head of strided convolutions judges each mixed map. Where the paper gives the
-heads a class through an embedding that was learned elsewhere, ours learns its own.
+then from the coarsest map to the finest. A head of strided convolutions judges each mixed map. Ours differs from the paper's
+in two ways: one more head judges the plain pixels, as what the frozen network overlooks (stripes, smears) the forger would
+never unlearn; and classes are read through an embedding of the heads' own.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from studio.families.fastgan_critic import SpectralConvolution
+from studio.features.fitting import coloured
 from studio.features.sight import WIDTHS, load_sight
 from studio.ops import layers
 
@@ -25,6 +27,8 @@ SMALLEST_SEEN_PX, LARGEST_SEEN_PX = 128, 256
 """Pictures are enlarged or shrunk to between these, for the network knows photographs and no thumbnails."""
 
 _JUDGED_PX = 4
+_WIDEST = 8
+"""At most so many times the critic's width has a head."""
 _CLASS_WIDTH = 64
 _SLOPE = 0.2
 
@@ -83,32 +87,37 @@ class Head(nn.Module):
 
 
 class ProjectedCritic(nn.Module):
-    """Four logits a picture. Only the heads learn; the frozen network is no part of the state."""
+    """Five logits a picture: of its pixels, and of each mixed map. The frozen network is no part of the state."""
 
     def __init__(self, settings: FastGANSettings) -> None:
         super().__init__()
         self.settings, width = settings, settings.critic_width
+        narrow = max(1, width // 2)
         self.side_px = min(max(settings.resolution, SMALLEST_SEEN_PX), LARGEST_SEEN_PX)
         self.mixing = Mixing(width)
+        self.opening = nn.Sequential(SpectralConvolution(3, narrow, 3, padding=1), nn.LeakyReLU(_SLOPE, inplace=True))
+        widths = (narrow, *self.mixing.widths)
+        sizes = (settings.resolution, *(self.side_px >> (place + 2) for place in range(len(WIDTHS))))
         self.heads = nn.ModuleList(
-            Head(inputs, 8 * width, self.side_px >> (place + 2), settings.classes)
-            for place, inputs in enumerate(self.mixing.widths)
+            Head(inputs, _WIDEST * width, size, settings.classes) for inputs, size in zip(widths, sizes, strict=True)
         )
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
-        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 4], float32."""
+        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 5], float32."""
         return self.judge_features(self.features(images), label)
 
     def features(self, images: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
-        """images [n, channels, r, r] -> the mixed maps, the finest first; labels play no part."""
-        maps = load_sight(images.device)(images, self.side_px)
-        return cast(tuple[Tensor, ...], self.mixing(maps))
+        """images [n, channels, r, r] -> their colours [n, 3, r, r] and the mixed maps, the finest first; labels play no
+        part."""
+        images = coloured(images).contiguous(memory_format=torch.channels_last)
+        return (images, *self.mixing(load_sight(images.device)(images, self.side_px)))
 
     def judge_features(self, features: tuple[Tensor, ...], label: Tensor | None = None) -> Tensor:
-        """Mixed maps, label [n, classes] -> logits [n, 4], float32."""
-        classes = self.settings.classes
-        rows = layers.label_rows(label, features[0], classes) if classes else None
-        return torch.cat([head(maps, rows) for head, maps in zip(self.heads, features, strict=True)], dim=1)
+        """What `features` gives, label [n, classes] -> logits [n, 5], float32."""
+        classes, (pixels, *mixed) = self.settings.classes, features
+        rows = layers.label_rows(label, pixels, classes) if classes else None
+        seen = (self.opening(pixels), *mixed)
+        return torch.cat([head(maps, rows) for head, maps in zip(self.heads, seen, strict=True)], dim=1)
 
 
 def _random(outputs: int, inputs: int, *, gain: float) -> Tensor:

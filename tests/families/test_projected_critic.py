@@ -18,7 +18,7 @@ def test_every_size_and_colour(resolution, channels, seen):
     critic = make(resolution=resolution, channels=channels)
     pictures = torch.randn(2, channels, resolution, resolution, requires_grad=True)
     logits = critic(pictures)
-    assert critic.side_px == seen and logits.shape == (2, 4) and logits.dtype == torch.float32
+    assert critic.side_px == seen and logits.shape == (2, 5) and logits.dtype == torch.float32
     logits.sum().backward()
     assert pictures.grad.abs().sum() > 0
     assert isinstance(critic, base.Featured) and not isinstance(critic, base.Rebuilding)
@@ -27,9 +27,9 @@ def test_every_size_and_colour(resolution, channels, seen):
 def test_only_the_heads_learn_and_the_frozen_network_is_not_saved():
     critic = make()
     critic(torch.randn(2, 3, 32, 32)).sum().backward()
-    assert {name.split(".")[0] for name, _ in critic.named_parameters()} == {"heads"}
+    assert {name.split(".")[0] for name, _ in critic.named_parameters()} == {"heads", "opening"}
     assert all(value.grad is not None for value in critic.parameters())
-    assert {name.split(".")[0] for name in critic.state_dict()} == {"heads", "mixing"}
+    assert {name.split(".")[0] for name in critic.state_dict()} == {"heads", "mixing", "opening"}
 
 
 def test_the_mixing_is_part_of_the_state():

@@ -70,8 +70,13 @@ def kinds(tmp_path):
             other(plain, "fastgan", width=4, critic_width=4), optimizer="sgd", r1_gamma=0.0, augment="none"
         ),
         "projected": dataclasses.replace(
-            other(plain, "fastgan", width=4, critic_width=2, projected=True), optimizer="sgd", r1_gamma=0.0,
-            augment="none", blur_px=1.0, share_pictures=True, d_learning_rate=1e-5,
+            other(plain, "fastgan", width=4, critic_width=2, projected=True),
+            optimizer="sgd",
+            r1_gamma=0.0,
+            augment="none",
+            blur_px=1.0,
+            share_pictures=True,
+            d_learning_rate=1e-5,
         ),
     }
 
