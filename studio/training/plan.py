@@ -368,9 +368,11 @@ def _manners(
     manners = _MANNERS.get(family, _OLD_MANNERS)
     if family == "r3gan":
         return manners | {"r2_gamma": schedule["r1_gamma"]}
+    if settings.get("projected"):
+        manners = manners | {"ema_kimg": _rounded(min(4.0, max(0.2, kimg / 5)))}
     if settings.get("projected") and base is None:
         fades = _rounded(max(0.1, min(_MOST_BLURRED_KIMG, kimg * _BLURRED_SHARE)))
-        return manners | {"blur_px": settings["resolution"] / _BLUR_OF_SIDE, "blur_kimg": fades}
+        return manners | {"blur_px": settings["resolution"] / _BLUR_OF_SIDE, "blur_kimg": fades, "ema_rampup": 0.15}
     return manners
 
 
