@@ -29,8 +29,6 @@ _LARGEST_OF_MLP = 64
 _HEAD_START = 4.0
 _PROJECTED_COST = 2.0
 """A whole step in passes of the forger alone, in units of `macs_per_second`: measured at 64 px and a width of 32."""
-_BASES = ("stylegan2", "fastgan")
-"""Families whose models were seen to help others to learn."""
 _SPREAD_WELL = ("stylegan2", "r3gan")
 """Families that two processes of one core each train quicker than one process of two: 1.3 and 1.2 times, and 1.4 times
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
@@ -132,21 +130,23 @@ def suggested_base(
 ) -> str:
     """The id of the model that a run had best start from, out of `cards` by their ids; "" for from nothing.
 
-    A model of other things knows already how edges and surfaces look: after five minutes on 100 paintings its pictures
-    were three times nearer to the set than those of a fresh one (docs/recipes.md). It must have its critic, as a new one
+    A model of other things knows already how edges and surfaces look: after five minutes on 100 paintings a StyleGAN2's
+    pictures were four times nearer to the set than those of a fresh one (docs/recipes.md). It must be of the family that
+    the run would have anyway, as a fresh FastGAN was nearer still, and have its critic, as a new one
     unlearns much, and be of the size that the run would have anyway; in an hour or less a smaller one will do, and a
     larger one if the run still sees a quarter of the pictures that a fresh model would need.
     """
     if info.labels:
         return ""
     speed = speed or speed_of(_this_device(), os.cpu_count() or 1, _this_has_bfloat16())
-    sizes = {name: _size(minutes, info, *_choices(name, speed))[0] for name in ([family] if family else _BASES)}
+    family = family or FIRST_CHOICE
+    size, _ = _size(minutes, info, *_choices(family, speed))
     least = _wanted_rate(minutes) / _HEAD_START
     found = [
         (card.resolution, card.kimg, id)
         for id, card in cards.items()
-        if card.family in sizes
-        and (card.resolution >= sizes[card.family] or minutes <= SHORT_MINUTES)
+        if card.family == family
+        and (card.resolution >= size or minutes <= SHORT_MINUTES)
         and _rate(speed, {**card.settings, "resolution": card.resolution}) >= least
         and not card.classes
         and _keeps_all(card, info)
