@@ -136,7 +136,7 @@ def run(out: Path, source: Path, count: int, resolution: int, minutes: float, re
 def chosen_base(info: DatasetInfo, minutes: float, family: str) -> str:
     """The shipped model that the studio would start from by itself; "" for none."""
     cards = {place.parent.name: load_card(place.parent) for place in bundled("models").glob("*/config.json")}
-    return suggested_base(cards, info, minutes, family=family or "stylegan2")
+    return suggested_base(cards, info, minutes, family=family)
 
 
 def train(root: Path, config: TrainConfig) -> Path:

@@ -132,7 +132,7 @@ def suggested_base(
 
     A model of other things knows already how edges and surfaces look: after five minutes on 100 paintings a StyleGAN2's
     pictures were four times nearer to the set than those of a fresh one (docs/recipes.md). It must be of the family that
-    the run would have anyway, as a fresh FastGAN was nearer still, and have its critic, as a new one
+    the run would have anyway, as a fresh FastGAN comes as near, and have its critic, as a new one
     unlearns much, and be of the size that the run would have anyway; in an hour or less a smaller one will do, and a
     larger one if the run still sees a quarter of the pictures that a fresh model would need.
     """
