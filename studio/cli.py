@@ -226,7 +226,7 @@ def _add_train(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="change one setting of the network, such as channel_base=2048",
+        help="change one setting of the network, such as width=24",
     )
     parser.add_argument(
         "--prepare",
@@ -260,8 +260,9 @@ def _train(namespace: argparse.Namespace) -> int:
     if namespace.network:
         from studio.families.base import family
 
-        namespace.family = namespace.family or FIRST_CHOICE
-        changes["settings"] = _pairs(namespace.network, family(namespace.family).settings)
+        card = studio.shelf.entry(namespace.base).card if namespace.base else None
+        kind = card.family if card else namespace.family or FIRST_CHOICE
+        changes["settings"] = _pairs(namespace.network, family(kind).settings)
     prepare = {**studio.desk.needs_of(namespace.base), **_pairs(namespace.prepare, PrepareSettings)}
     order = Order(
         pictures=_dataset_id(studio, namespace, prepare),
