@@ -394,6 +394,12 @@ def _rounded(value: float) -> float:
     return round(value, 1 - math.floor(math.log10(value)))
 
 
+_VARYING = {
+    "ada": "varied as strongly as it takes (ADA)",
+    "diffaugment": "shifted, recoloured and partly covered each time (DiffAugment)",
+}
+
+
 def _reasons(
     config: TrainConfig, info: DatasetInfo, base: ModelCard | None, fitted: Fit | None, kimg: float
 ) -> Iterator[str]:
@@ -408,9 +414,9 @@ def _reasons(
         yield f"Your pictures are {info.resolution} px wide; with more time the model could use more of that."
     if config.settings.get("projected"):
         yield "The critic sees with a network that knows a million photographs, so shapes come soon (Projected GAN)."
-    if config.augment == "ada":
+    if config.augment in _VARYING:
         few = f"You have {counted(info.count, 'picture')}. " if info.count < SMALL_SET * 5 else ""
-        yield f"{few}They are varied as strongly as the critic needs, so that it does not learn them by heart (ADA)."
+        yield f"{few}They are {_VARYING[config.augment]}, so that the critic does not learn them by heart."
     if config.freeze_d_layers:
         yield "The critic keeps its first layers, because there are few pictures (Freeze-D)."
     if config.mirror:
