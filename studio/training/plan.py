@@ -344,7 +344,7 @@ _MANNERS: dict[str, dict[str, Any]] = {
     "stylegan3": {"path_length_weight": 0.0, "style_mixing": 0.0},  # as its authors train it
     "fastgan": {
         "objective": "hinge", "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
-        "g_learning_rate": 0.0012, "d_learning_rate": 0.0004, "beta1": 0.0, "beta2": 0.99, "batch": 32,
+        "g_learning_rate": 0.001, "d_learning_rate": 0.0004, "beta1": 0.5, "beta2": 0.999, "batch": 8,
     },
     "r3gan": {
         "objective": "relativistic", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_interval": 1,
@@ -354,6 +354,7 @@ _MANNERS: dict[str, dict[str, Any]] = {
     "lightweight": {"augment": "diffaugment", "path_length_weight": 0.0, "g_learning_rate": 0.0002},
     "lucidrains": {"augment": "diffaugment", "path_length_weight": 0.0, "g_learning_rate": 0.0002},
 }  # fmt: skip
+_PROJECTED_MANNERS: dict[str, Any] = {"g_learning_rate": 0.0012, "beta1": 0.0, "beta2": 0.99, "batch": 32}
 _OLD_MANNERS: dict[str, Any] = {
     "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
     "g_learning_rate": 0.0002, "d_learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999, "freeze_d_layers": 0,
@@ -369,7 +370,7 @@ def _manners(
     if family == "r3gan":
         return manners | {"r2_gamma": schedule["r1_gamma"]}
     if settings.get("projected"):
-        manners = manners | {"ema_kimg": _rounded(min(4.0, max(0.2, kimg / 5)))}
+        manners = manners | _PROJECTED_MANNERS | {"ema_kimg": _rounded(min(4.0, max(0.2, kimg / 5)))}
     if settings.get("projected") and base is None:
         fades = _rounded(max(0.1, min(_MOST_BLURRED_KIMG, kimg * _BLURRED_SHARE)))
         return manners | {"blur_px": settings["resolution"] / _BLUR_OF_SIDE, "blur_kimg": fades, "ema_rampup": 0.15}
