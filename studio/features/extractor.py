@@ -10,6 +10,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 from urllib.error import URLError
 from urllib.parse import urlparse
 
@@ -26,7 +27,7 @@ NAMES = ("auto", "small", "torchvision")
 _BATCH = 64
 _TORCHVISION_SIDE_PX = 224
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError, ValueError, TypeError)
+_DAMAGED = (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, OSError, ValueError, TypeError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,18 +99,24 @@ def load_small(device: torch.device | str | None = None) -> SmallNetwork:
     Raises:
         Damaged: its file is missing, broken or of another network.
     """
+    return shipped(SmallNetwork, bundled("assets") / "features" / "small.safetensors", device or "cpu")
+
+
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def shipped(kind: Callable[[], Kind], path: Path, device: torch.device | str) -> Kind:
+    """A network that comes with the studio, frozen, from its file. Raises Damaged: that is missing, broken or another's."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = bundled("assets") / "features" / "small.safetensors"
     with torch.device("meta"):
-        network = SmallNetwork()
+        network = kind()
     try:
-        fill(network, load_file(path))
-    except (SafetensorError, *UNREADABLE) as error:
+        _fill(network, load_file(path))
+    except (SafetensorError, *_DAMAGED) as error:
         raise Damaged(f"The feature network {path.name} cannot be read.", "Install the studio again.") from error
-    frozen = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    return frozen.to(device or "cpu")
+    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last).to(device)
 
 
 def _small(device: torch.device) -> Extractor:
@@ -145,8 +152,8 @@ def _torchvision(device: torch.device) -> Extractor:
     with torch.device("meta"):
         network = efficientnet_b0()
     try:
-        fill(network, _torchvision_weights())
-    except UNREADABLE as error:
+        _fill(network, _torchvision_weights())
+    except _DAMAGED as error:
         raise Damaged(
             f"The feature network {_cached().name} cannot be read.", f"Delete {_cached()} and download it again."
         ) from error
@@ -182,7 +189,7 @@ def _torchvision_weights() -> dict[str, Tensor]:
     return weights
 
 
-def fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
+def _fill(network: nn.Module, weights: dict[str, Tensor]) -> None:
     """Give weights to a network that has none yet. ValueError or RuntimeError unless they have exactly its names and
     shapes, and finite values."""
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from studio.errors import Damaged
-from studio.features.extractor import UNREADABLE, fill
+from studio.features.extractor import shipped
 from studio.features.fitting import coloured, fitted
 from studio.paths import bundled
 
@@ -122,14 +121,4 @@ def _blocks() -> Iterator[Block]:
 @cache
 def load_sight(device: torch.device) -> Sight:
     """The frozen network, one for a whole process and device. Raises Damaged: its file is missing or broken."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    path = bundled("assets") / "features" / "sight.safetensors"
-    with torch.device("meta"):
-        sight = Sight()
-    try:
-        fill(sight, load_file(path))
-    except (SafetensorError, *UNREADABLE) as error:
-        raise Damaged(f"The network {path.name} cannot be read.", "Install the studio again.") from error
-    return sight.eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+    return shipped(Sight, bundled("assets") / "features" / "sight.safetensors", device)
