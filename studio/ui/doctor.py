@@ -6,7 +6,7 @@ mends is a change of the form beside it, which stays the only truth about settin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -83,19 +83,19 @@ def build() -> gr.HTML:
     return mounted("doctor")
 
 
-def wire(card: gr.HTML, settings: Sequence[Option], controls: Sequence[Any], planned: dict[str, Any]) -> None:
+def wire(card: gr.HTML, settings: Sequence[Option], controls: Sequence[Any], planned: Callable[..., None]) -> None:
     """A mend that is a setting changes the form; every mend plans anew; the card hears of every change of the form.
 
     Args:
         settings, controls: the options of preparing and their components, in the same order.
-        planned: the event that plans, as `fn`, `inputs` and `outputs`.
+        planned: plans anew after an event, of which it is given the `then`.
     """
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
     def mend(event: gr.EventData) -> list[Any]:
         return mended(settings, event._data)
 
-    card.select(mend, None, list(controls), trigger_mode="multiple", **quiet).then(**planned, **quiet)
+    planned(card.select(mend, None, list(controls), trigger_mode="multiple", **quiet).then)
     names = ", ".join(f'"{option.name}"' for option in settings)
     tell = f"""(...values) => {{
         const names = [{names}];

@@ -7,8 +7,9 @@ right `monitor.js` shows the runs; it asks for `changes` once a second, so a rel
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -188,7 +189,8 @@ def _option(kind: type, name: str) -> Option:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """The components of a new run."""
+    """The components of a new run. `planned` holds the advanced settings of the last plan, `filled` those that the fields
+    were last filled with: what differs from them was changed by the artist."""
 
     pictures: gr.HTML
     doctor: gr.HTML
@@ -199,6 +201,8 @@ class Form:
     family: gr.Dropdown
     title: gr.Textbox
     plan: gr.HTML
+    planned: gr.JSON
+    filled: gr.JSON
     advanced: list[Any]
     start: gr.Button
     problem: gr.HTML
@@ -240,17 +244,19 @@ def _form(studio: Studio) -> Form:
         title = gr.Textbox(label="Name", placeholder="named after the pictures", max_length=80, elem_id="train-title")
         plan = gr.HTML(elem_id="train-plan", padding=False)
         with gr.Accordion("Advanced", open=False, elem_id="train-advanced", elem_classes="quiet-accordion"):
-            gr.HTML("<p>Filled in by the plan. What you change is used as it is, until you choose another time.</p>")
+            gr.HTML("<p>Filled in by the plan. What you change stays as you set it.</p>")
+            as_planned = gr.Button("All as planned", size="sm", elem_id="as-planned")
             family = gr.Dropdown(
                 FAMILIES, value=FAMILIES[0][1], label="Network", elem_id="train-family", filterable=False
             )
             advanced = [control(option, prefix="advanced") for option in _ADVANCED]
         problem = gr.HTML(elem_id="train-problem", padding=False)
         start = gr.Button("Start", variant="primary", interactive=False, elem_id="start-training")
-        job = gr.Textbox(visible=False)
+        job, planned, filled = gr.Textbox(visible=False), gr.JSON(visible=False), gr.JSON(visible=False)
+    as_planned.click(None, filled, advanced, js="(filled) => filled", show_progress="hidden", api_visibility="private")
     return Form(
         pictures=pictures, doctor=card, how=how, prepare=prepare, minutes=minutes, base=base, family=family, title=title,
-        plan=plan, advanced=advanced, start=start, problem=problem, job=job,
+        plan=plan, planned=planned, filled=filled, advanced=advanced, start=start, problem=problem, job=job,
     )  # fmt: skip
 
 
@@ -284,26 +290,32 @@ def _wire(studio: Studio, form: Form) -> None:
     def begin(*given: Any) -> list[Any]:
         return start(studio, given)
 
-    planned: dict[str, Any] = {
-        "fn": plan, "inputs": form.order, "outputs": [form.plan, form.start, *form.advanced],
-        "trigger_mode": "always_last",  # or quick hands, that choose pictures while one is under way, are given no plan
-    }  # fmt: skip
-    form.pictures.change(show_how, form.pictures, [form.how, form.problem, *form.prepare], **quiet).then(
-        **planned, **quiet
-    )
+    def planned(after: Callable[..., Any]) -> None:
+        # not "once", or quick hands, that choose pictures while a plan is under way, are given none
+        made = after(plan, form.order, [form.plan, form.start, form.planned], trigger_mode="always_last", **quiet)
+        fields = [form.filled, *form.advanced]
+        made.then(None, [form.planned, *fields], fields, js=_FILL, **quiet)
+
+    planned(form.pictures.change(show_how, form.pictures, [form.how, form.problem, *form.prepare], **quiet).then)
     doctor.wire(form.doctor, _PREPARE, form.prepare, planned)
     form.pictures.select(further, None, form.base, **quiet)
     form.base.focus(lambda: gr.update(choices=_bases(studio)), None, form.base, **quiet)
-    form.base.change(fit, [form.base, *form.prepare], form.prepare, **quiet).then(**planned, **quiet)
+    planned(form.base.change(fit, [form.base, *form.prepare], form.prepare, **quiet).then)
     changes = [form.minutes.input, form.family.input, *(component.input for component in form.prepare)]
-    gr.on(changes, **planned, **quiet)
+    planned(partial(gr.on, changes))
     changes += [component.input for component in (form.base, form.title, *form.advanced)]
     gr.on(changes, None, None, form.problem, js="() => ''", **quiet)  # what was refused is no more what is asked for
     ordered = form.start.click(
-        begin, [*form.order, *form.advanced], [form.job, form.problem, form.title], **quiet
-    )  # fmt: skip
+        begin, [*form.order, form.filled, *form.advanced], [form.job, form.problem, form.title], **quiet
+    )
     ordered.then(None, form.job, None, js=_TELL, **quiet)
 
+
+_FILL = """(planned, filled, ...fields) => {
+    const same = (a, b) => (a ?? "") === (b ?? "");
+    return [planned, ...fields.map((value, i) => !planned || same(value, filled?.[i]) ? planned?.[i] ?? null : value)];
+}"""
+"""Fills the fields in anew with what is planned, except those that the artist has changed since they were filled."""
 
 _TELL = '(job) => { if (job) window.dispatchEvent(new CustomEvent("studio-training", { detail: job })); return []; }'
 """Tells the monitor and the dropzone that a run was ordered."""
@@ -337,26 +349,32 @@ def fit_to_base(studio: Studio, base: str, given: Sequence[Any]) -> list[Any]:
 
 
 def show_plan(studio: Studio, given: Sequence[Any]) -> list[Any]:
-    """The plan's reasons, whether it can start, and every advanced setting as planned."""
+    """The plan's reasons, whether it can start, and every advanced setting as planned; without pictures none."""
     if not given[0]:
-        return ["", gr.update(interactive=False), *(None for _ in _ADVANCED)]
+        return ["", gr.update(interactive=False), None]
     try:
         plan = studio.desk.plan(read_order(given))
     except StudioError as error:
-        return [_problem(error), gr.update(interactive=False), *(gr.skip() for _ in _ADVANCED)]
+        return [_problem(error), gr.update(interactive=False), gr.skip()]
     reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in plan.reasons)
-    return [f"<ul>{reasons}</ul>", gr.update(interactive=True), *(getattr(plan.config, o.name) for o in _ADVANCED)]
+    return [f"<ul>{reasons}</ul>", gr.update(interactive=True), [getattr(plan.config, o.name) for o in _ADVANCED]]
 
 
 def start(studio: Studio, given: Sequence[Any]) -> list[Any]:
-    """Begin; the id of the job, or a sentence that says why not."""
+    """Begin; the id of the job, or a sentence that says why not.
+
+    Args:
+        given: the order, what the advanced settings were filled with (None: nothing yet), and what they are now.
+    """
     try:
         studio.policy.require("train")
         studio.sessions.owner((given[0] or {}).get("token", ""))
-        count = len(given) - len(_ADVANCED)
-        order = read_order(given[:count])
-        changed = values(_ADVANCED, given[count:])
-        return [studio.desk.start(replace(order, changes=changed)), "", ""]
+        *order, filled = given[: -len(_ADVANCED)]
+        now, before = (
+            values(_ADVANCED, held) for held in (given[-len(_ADVANCED) :], filled or [None] * len(_ADVANCED))
+        )
+        changed = {name: value for name, value in now.items() if value != before.get(name)}
+        return [studio.desk.start(replace(read_order(order), changes=changed)), "", ""]
     except StudioError as error:
         return ["", _problem(error), gr.skip()]
 

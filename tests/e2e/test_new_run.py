@@ -58,6 +58,21 @@ def test_a_refused_start_is_forgotten_when_the_form_changes(page) -> None:
         expect(page.locator("#train-problem")).not_to_contain_text("Batch")
 
 
+def test_a_plan_leaves_alone_what_the_artist_has_changed(page) -> None:
+    choose_pictures(page)
+    page.locator("#train-advanced").get_by_text("Advanced").click()
+    seed, average = page.locator("#advanced-seed input").last, page.locator("#advanced-ema_kimg input").last
+    expect(seed).to_have_value("0")
+    planned = average.input_value()
+    page.locator("#train-minutes").get_by_text("5 minutes").click()
+    seed.fill("7")  # while the new plan is still under way
+    expect(page.locator("#train-plan")).to_contain_text("In 5 minutes")
+    expect(average).not_to_have_value(planned)
+    expect(seed).to_have_value("7")
+    page.locator("#as-planned").click()
+    expect(seed).to_have_value("0")
+
+
 @pytest.mark.parametrize("width", [1400, 1000, 390])
 def test_no_word_of_the_advanced_settings_runs_under_an_arrow(page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})

@@ -160,9 +160,9 @@ def test_an_upload_is_scanned_planned_and_becomes_a_run(studio: Studio, monkeypa
     assert report["count"] == 12
     chosen = {"id": upload, "title": "letters", "count": 12, "copies": 0, "classes": ["a", "b"]}
     given = form_values(pictures={"upload": chosen, "token": studio.sessions.open("x" * 20)}, resolution=32, title="")
-    reasons, button, *advanced = train.show_plan(studio, given)
+    reasons, button, advanced = train.show_plan(studio, given)
     assert reasons.count("<li>") >= 1 and button["interactive"]
-    job, problem, _ = train.start(studio, [*given, *(4 if o.name == "batch" else None for o in train._ADVANCED)])
+    job, problem, _ = train.start(studio, [*given, None, *(4 if o.name == "batch" else None for o in train._ADVANCED)])
     assert problem == ""
     status = studio.jobs.wait(job, 60)
     assert (status["state"], status["result"]) == ("done", "the-run")
@@ -172,16 +172,26 @@ def test_an_upload_is_scanned_planned_and_becomes_a_run(studio: Studio, monkeypa
     assert [one["count"] for one in train.datasets(studio, VISITOR)] == [12]
 
 
+def test_only_what_the_artist_changed_is_asked_for(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    ordered: list[Order] = []
+    monkeypatch.setattr(studio.desk, "start", lambda order: ordered.append(order) or "job")
+    given = form_values(pictures={"dataset": "d", "token": studio.sessions.open("x" * 20)})
+    filled = [getattr(TrainConfig(batch=8), option.name) for option in train._ADVANCED]
+    now = [32.0 if option.name == "batch" else value for option, value in zip(train._ADVANCED, filled, strict=True)]
+    assert train.start(studio, [*given, filled, *now]) == ["job", "", ""]
+    assert ordered[0].changes == {"batch": 32}
+
+
 def test_a_start_that_cannot_be_answers_with_a_sentence_and_escapes_it(studio: Studio) -> None:
     token = studio.sessions.open("x" * 20)
     given = form_values(pictures={"dataset": "no-such", "token": token}, base="")
-    job, problem, _ = train.start(studio, [*given, *(None for _ in train._ADVANCED)])
+    job, problem, _ = train.start(studio, [*given, None, *(None for _ in train._ADVANCED)])
     assert job == "" and "no dataset" in problem and 'role="alert"' in problem
     assert "&lt;b&gt;" in train._problem(BadInput("<b>")) and "<b><b>" not in train._problem(BadInput("<b>"))
 
 
 def test_a_page_from_before_the_restart_cannot_start(studio: Studio) -> None:
-    given = [*form_values(pictures={"dataset": "d", "token": "old"}), *(None for _ in train._ADVANCED)]
+    given = [*form_values(pictures={"dataset": "d", "token": "old"}), None, *(None for _ in train._ADVANCED)]
     assert "Reload the page" in train.start(studio, given)[1]
 
 
@@ -248,7 +258,7 @@ def test_on_a_public_studio_nothing_that_changes_things_is_allowed(public_studio
             names = call.__code__.co_varnames[2 : call.__code__.co_argcount]
             with pytest.raises(Forbidden):
                 call(public_studio, VISITOR, **dict.fromkeys(names, "1"))
-    given = [*form_values(), *(None for _ in train._ADVANCED)]
+    given = [*form_values(), None, *(None for _ in train._ADVANCED)]
     assert "switched off" in train.start(public_studio, given)[1]
 
 
