@@ -7,7 +7,7 @@ import { Strip } from "./strip.js";
 const LARGE_PX = 64;
 const NOTHING_YET = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E";
 const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null };
-const GROUPS = { code: "Learned codes", sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
+const GROUPS = { code: "Learned codes", trait: "What you see", sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
 const MARKS = {
   kept: "It does here what it did in the model that this one was trained from.",
   faded: "It hardly changes anything here any more.",
@@ -157,7 +157,7 @@ class Player {
 
   directionCard() {
     this.directionRows = h("div", { style: { display: "grid", gap: "10px" } }, h("p.muted", "Looking for directions…"));
-    this.groupSelect = h("select", { id: "direction-group", ariaLabel: "Layers", onchange: () => this.fillDirections() });
+    this.groupSelect = h("select", { id: "direction-group", ariaLabel: "Layers", onchange: () => { this.groupChosen = true; this.fillDirections(); } });
     const reset = h("button.quiet.reset", { ariaLabel: "Reset all directions", title: "Reset all", onclick: () => { this.change(() => { this.state.edits = {}; }); this.commit(); } }, icon("reset"));
     this.rows.push(() => reset.classList.toggle("awake", Object.keys(this.state.edits).length > 0));
     return h("section.card", { id: "directions" }, h("header", h("h3", "Directions"), h("div.right", reset, this.groupSelect)), this.directionRows);
@@ -170,22 +170,32 @@ class Player {
     const groups = [...new Set(found.map(({ group }) => group))];
     const chosen = this.groupSelect.value;
     this.groupSelect.replaceChildren(...groups.map((group) => h("option", { value: group }, GROUPS[group] ?? group)));
-    if (groups.includes(chosen)) this.groupSelect.value = chosen;
+    if (groups.includes(chosen) && this.atDirections()) this.groupSelect.value = chosen;
     this.groupSelect.hidden = groups.length < 2;
-    this.fillDirections();
+    if (this.groupSelect.value !== chosen || this.groupShown !== chosen) this.fillDirections();
   }
 
-  /** A model that was trained from another one has its directions, too; the first time they are measured on it. */
-  async inheritDirections(model) {
-    if (!this.about.card.lineage?.length) return;
-    const id = await attempt("inherit", { id: model });
+  /** Somebody chose a group of directions, or moves along one: then it stays. */
+  atDirections() {
+    return this.groupChosen || Object.keys(this.state.edits).length > 0 || this.directionRows.contains(document.activeElement);
+  }
+
+  /** What takes a while to find for a model comes once the job that this call begins is done. */
+  async findDirections(call, model) {
+    const id = await attempt(call, { id: model });
     if (!id) return;
     for (let job = { state: "running" }; job?.state === "running"; job = await attempt("job", { id })) await new Promise((resolve) => setTimeout(resolve, 500));
     if (model === this.state.model) await this.loadDirections(model);
   }
 
+  async findAllDirections(model) {
+    await this.findDirections("find_traits", model);
+    if (model === this.state.model && this.about.card.lineage?.length) await this.findDirections("inherit", model);
+  }
+
   fillDirections() {
-    const shown = this.directions.filter(({ group }) => group === this.groupSelect.value);
+    this.groupShown = this.groupSelect.value;
+    const shown = this.directions.filter(({ group }) => group === this.groupShown);
     this.directionShown = shown.map((direction, index) => this.directionRow(direction, index));
     this.leaveWay();
     this.directionRows.replaceChildren(...this.directionShown.map(({ row }) => row));
@@ -540,13 +550,15 @@ class Player {
     }
     this.directions = [];
     this.directionShown = [];
+    this.groupChosen = false;
+    this.groupShown = null;
     this.describe();
     this.buildKnobs();
     this.ask();
     await this.loadDirections(model);
     this.ask();
     this.commit();
-    this.inheritDirections(model);
+    this.findAllDirections(model);
   }
 
   describe() {

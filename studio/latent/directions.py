@@ -185,13 +185,12 @@ def picture_components(generator: Generator, count: int = 12, *, samples: int = 
 
 def save_directions(path: Path, directions: Mapping[str, Direction]) -> None:
     """Write directions to one safetensors file with the names in its header, whole or not at all."""
-    if not directions:
-        raise BadInput("There are no directions to save.", "Look for some first.")
     about = [
         {key: to_json(getattr(item, key)) for key in _ABOUT} | {"width": len(item.vector)}
         for item in directions.values()
     ]
-    vectors = pad_sequence([item.vector for item in directions.values()], batch_first=True).contiguous()
+    rows = [item.vector for item in directions.values()]
+    vectors = pad_sequence(rows, batch_first=True).contiguous() if rows else torch.zeros(0, 0)
     write_file(
         path, safetensors.torch.save({"vectors": vectors}, metadata={"directions": json.dumps(about, allow_nan=False)})
     )

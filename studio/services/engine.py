@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from studio.errors import Busy, Damaged, StudioError
 from studio.latent.point import Point, Scene
 from studio.options import to_json
-from studio.weights.card import INHERITED_FILE, WEIGHTS_FILE
+from studio.weights.card import INHERITED_FILE, WEIGHTS_FILE, read_card
 
 if TYPE_CHECKING:
     import numpy as np
@@ -271,30 +271,39 @@ class Engine:
         self.submit(self._players.pop, model_id, None)
 
     def directions(self, model_id: str) -> dict[str, Direction]:
-        """The directions of a model by name: those that it was taught, what is found once, and what it inherited."""
+        """The directions of a model by name: those that it was taught, those with names once they are found, those of
+        its weights, and what it inherited."""
         from studio.latent import directions
 
         player = self.player(model_id)
         if player.directions is None:
-            kept = self._cache / f"directions-{player.card.files.get(WEIGHTS_FILE, model_id)[:32]}.safetensors"
             taught = directions.codes(player.exact, player.card.codes)
-            player.directions = taught | directions.find_or_load(player.exact, kept) | self._inherited(model_id)
+            named = _load(self.traits_file(model_id))
+            found = directions.find_or_load(player.exact, self._kept(player.card, "directions"))
+            player.directions = taught | named | found | _load(self._find(model_id) / INHERITED_FILE)
         return player.directions
 
-    def _inherited(self, model_id: str) -> dict[str, Direction]:
-        """What is kept in the model's folder; nothing where that is damaged."""
-        from studio.latent import directions
+    def traits_file(self, model_id: str) -> Path:
+        """Where the named directions of a model are kept; see `studio.services.naming`."""
+        return self._kept(read_card(self._find(model_id)), "traits")
 
-        file = self._find(model_id) / INHERITED_FILE
-        try:
-            return directions.load_directions(file) if file.is_file() else {}
-        except Damaged:
-            return {}
+    def _kept(self, card: ModelCard, what: str) -> Path:
+        return self._cache / f"{what}-{card.files.get(WEIGHTS_FILE, card.id)[:32]}.safetensors"
 
     def forget_directions(self, model_id: str) -> None:
-        """Read a model's directions again when they are next asked for: it has inherited some."""
+        """Read a model's directions again when they are next asked for: there are more."""
         if model_id in self._players:
             self._players[model_id].directions = None
+
+
+def _load(file: Path) -> dict[str, Direction]:
+    """Directions that were kept; none where there is no file, or a damaged one."""
+    from studio.latent.directions import load_directions
+
+    try:
+        return load_directions(file) if file.is_file() else {}
+    except Damaged:
+        return {}
 
 
 def _keep_large_buffers() -> None:

@@ -113,6 +113,8 @@ class Jobs:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._latest: dict[str, str] = {}
+        self._starting = threading.Lock()
 
     def start(self, work: Callable[[Job], Any]) -> str:
         """Run `work(job)` in a thread of its own; returns at once with the id. What it returns must become JSON."""
@@ -124,6 +126,14 @@ class Jobs:
             self._threads[job.id] = thread
         thread.start()
         return job.id
+
+    def start_once(self, name: str, work: Callable[[Job], Any]) -> str:
+        """Run `work(job)`, unless a job of this name is running; returns its id, or that one's."""
+        with self._starting:
+            running = self._jobs.get(self._latest.get(name, ""))
+            if running is None or running.status().state != "running":
+                self._latest[name] = self.start(work)
+            return self._latest[name]
 
     def status(self, job_id: str) -> dict[str, Any]:
         """version, stage, done, total, message, state (running, done, failed, cancelled), result, error, hint.

@@ -6,7 +6,6 @@ deleted, and goes where the model goes.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,15 +29,13 @@ _SMALL_PX = 128
 
 
 class Lineage:
-    """Directions and points on their way from a model to its descendants. It only knows what it is measuring now."""
+    """Directions and points on their way from a model to its descendants."""
 
     def __init__(self, shelf: Shelf, engine: Engine, gallery: Gallery, jobs: Jobs) -> None:
         self._shelf = shelf
         self._engine = engine
         self._gallery = gallery
         self._jobs = jobs
-        self._under_way: dict[str, str] = {}
-        self._lock = threading.Lock()
 
     def start(self, model_id: str) -> str:
         """Begin to work out what a model inherits; the id of the job, or "" if there is nothing to do.
@@ -48,19 +45,12 @@ class Lineage:
         """
         if SNAPSHOT_MARK in model_id or not self._unsettled(model_id):
             return ""
-        with self._lock:
-            if model_id not in self._under_way:
-                self._under_way[model_id] = self._jobs.start(lambda job: self.settle(model_id, job))
-            return self._under_way[model_id]
+        return self._jobs.start_once(f"inheritance of {model_id}", lambda job: self.settle(model_id, job))
 
     def settle(self, model_id: str, job: Job) -> int:
         """Measure every direction of the base on the model and keep them in its folder; returns how many."""
-        try:
-            line = self._unsettled(model_id)
-            return [self._settle(one, job) for one in reversed(line)][-1] if line else 0
-        finally:
-            with self._lock:
-                self._under_way.pop(model_id, None)
+        line = self._unsettled(model_id)
+        return [self._settle(one, job) for one in reversed(line)][-1] if line else 0
 
     def points(self, owner: str, model_id: str, points: Sequence[Point]) -> tuple[Point, ...]:
         """Points of the base, and behind them the owner's favourites among its pictures, as points of the model.

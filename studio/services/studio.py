@@ -17,6 +17,7 @@ from studio.services.gallery import Gallery, SavedPicture
 from studio.services.imports import Imports
 from studio.services.jobs import Jobs
 from studio.services.lineage import Lineage
+from studio.services.naming import Naming
 from studio.services.policy import Policy
 from studio.services.runs import Runs
 from studio.services.sessions import Sessions
@@ -41,6 +42,7 @@ class Studio:
         self.datasets = Datasets(home, UploadLimits(files=policy.upload_files, bytes=policy.upload_bytes), self.jobs)
         self.desk = TrainingDesk(self.shelf, self.datasets, self.runs, self.jobs)
         self.gallery = Gallery(home)
+        self.naming = Naming(self.engine, self.jobs)
         self.lineage = Lineage(self.shelf, self.engine, self.gallery, self.jobs)
         self.exports = Exports(home, self.engine, self.jobs)
         self.stages = Stages(self.runs, self.datasets, self.shelf, self.exports)

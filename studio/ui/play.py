@@ -27,6 +27,11 @@ def directions(studio: Studio, visitor: Visitor, id: str) -> list[dict[str, Any]
     return describe(studio.engine.submit(studio.engine.directions, id).result())
 
 
+def find_traits(studio: Studio, visitor: Visitor, id: str) -> str:
+    """Begin to look for the directions of a model that have names; the id of the job, "" if they are known."""
+    return studio.naming.start(id)
+
+
 def inherit(studio: Studio, visitor: Visitor, id: str) -> str:
     """Begin to measure the directions that a model has from its base; the id of the job, "" if that is done or not wished."""
     return studio.lineage.start(id) if studio.policy.allows("shelf") else ""
@@ -75,4 +80,4 @@ def save(studio: Studio, visitor: Visitor, scene: Any, time: float | None = None
     return saved
 
 
-CALLS = (model, directions, inherit, inherit_points, thumbnails, walk, film, job, cancel, save)
+CALLS = (model, directions, find_traits, inherit, inherit_points, thumbnails, walk, film, job, cancel, save)

@@ -53,6 +53,8 @@ def test_directions_and_points_come_along(page, child) -> None:
     page.reload()
     open_model(page, "tiny-style")
     expect(page.locator("#bring-points")).to_have_count(0)
+    expect(page.locator("#direction-group option", has_text="What you see")).to_have_count(1)
+    page.locator("#direction-group").select_option("sefa")
     page.locator("#direction-0").fill("2")
     page.locator("#direction-0").dispatch_event("change")
     page.locator("#do-add").click()

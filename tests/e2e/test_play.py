@@ -23,7 +23,14 @@ def open_model(page, model: str) -> None:
     expect(page.locator("#live-canvas")).to_be_visible()
     expect(page.locator("#canvas-waiting")).to_be_hidden()
     expect(page.locator("#direction-0")).to_be_visible()
+    choose_group(page, "Whole picture")
     settle(page)
+
+
+def choose_group(page, title: str) -> None:
+    """Once all are found: named ones come a moment later."""
+    expect(page.locator("#direction-group option", has_text="What you see")).to_have_count(1)
+    page.locator("#direction-group").select_option(label=title)
 
 
 def settle(page) -> str:
@@ -34,13 +41,15 @@ def settle(page) -> str:
     return page.evaluate(PICTURE)
 
 
+def drawn(url: str) -> Image.Image:
+    """The picture in a data URL."""
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+
+
 def difference(picture: str, other: str) -> int:
     """The greatest between two data URLs, of 255. A faster form of the same network may change the last bits,
     and colours that cannot be seen do not count."""
-    first, second = (
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGBA"), np.int16)
-        for url in (picture, other)
-    )
+    first, second = (np.asarray(drawn(url).convert("RGBA"), np.int16) for url in (picture, other))
     if first.shape != second.shape:
         return 255
     return int(np.abs(first[..., :3] * (first[..., 3:] / 255) - second[..., :3] * (second[..., 3:] / 255)).max())
@@ -134,6 +143,20 @@ def test_a_direction_that_is_pointed_at_shows_pictures_all_along_it(page) -> Non
     page.locator("#direction-11").hover()
     box = page.locator(".direction:has(#direction-11) .way").bounding_box()
     assert box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
+
+
+def test_named_directions_come_first_and_do_what_they_say(page) -> None:
+    page.locator("#model-tiny-style .button.primary").click()
+    expect(page.locator("#direction-group option").first).to_have_text("What you see")
+    expect(page.locator("#direction-group")).to_have_value("trait")
+    light = page.get_by_label("Light", exact=True)
+    shades = []
+    for amount in ("-4", "4"):
+        light.fill(amount)
+        shades.append(np.asarray(drawn(settle(page)).convert("L")).mean())
+    assert shades[1] > shades[0] + 5
+    page.locator("#direction-group").select_option(label="Whole picture")
+    expect(page.get_by_label("Strongest 1", exact=True)).to_be_visible()
 
 
 def test_a_blend_of_neighbours_keeps_its_spread(page) -> None:

@@ -1,0 +1,49 @@
+"""Directions with names: found once for a model by looking at a few hundred of its pictures, while it is played."""
+
+from __future__ import annotations
+
+from studio.services.engine import SNAPSHOT_MARK, Engine
+from studio.services.jobs import Job, Jobs
+
+_PATIENCE_SECONDS = 2.0
+_AT_ONCE = 16
+
+
+class Naming:
+    """Looks at models' pictures in the background. What it found is the engine's."""
+
+    def __init__(self, engine: Engine, jobs: Jobs) -> None:
+        self._engine = engine
+        self._jobs = jobs
+
+    def start(self, model_id: str) -> str:
+        """Begin to look for the named directions of a model; the id of the job, or "" if they are known.
+
+        Raises:
+            NotFound: there is no such model.
+        """
+        if SNAPSHOT_MARK in model_id or self._engine.traits_file(model_id).is_file():
+            return ""
+        return self._jobs.start_once(f"traits of {model_id}", lambda job: self.settle(model_id, job))
+
+    def settle(self, model_id: str, job: Job) -> int:
+        """Look for them now and keep them; returns how many."""
+        from torch import cat
+
+        from studio.latent import traits
+        from studio.latent.directions import save_directions
+
+        generator = self._engine.submit(self._engine.player, model_id).result().exact
+        numbers = traits.wanted(generator)
+        at_once = _AT_ONCE if generator.resolution <= traits.LARGE_PX else 1
+        job.stage("traits", "Looking at what can be changed", total=len(numbers))
+        seen = []
+        for first in range(0, len(numbers), at_once):
+            job.stop_if_cancelled()
+            self._engine.let_the_hand_pass(_PATIENCE_SECONDS)
+            seen.append(self._engine.submit(traits.look, generator, numbers[first : first + at_once]).result())
+            job.progress(first + at_once, len(numbers))
+        found = traits.find(*(cat(parts) for parts in zip(*seen, strict=True)))
+        save_directions(self._engine.traits_file(model_id), found)
+        self._engine.submit(self._engine.forget_directions, model_id).result()
+        return len(found)

@@ -1,0 +1,58 @@
+"""Named directions: looked for once, in the background, kept for the next start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from studio.errors import NotFound
+from studio.latent.point import Edit, Point, Seed
+from studio.paths import Home
+from studio.services.policy import Policy
+from studio.services.studio import Studio
+from studio.ui import play
+from studio.ui.calls import Visitor
+from tests.making import make_model
+
+ME = Visitor(token="token", owner="me")
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    make_model(tmp_path / "home" / "models" / "moths", title="Moths")
+    built = Studio(Home(tmp_path / "home"), Policy(public=True))
+    yield built
+    built.jobs.stop()
+    built.engine.close()
+
+
+def named(studio: Studio) -> list[str]:
+    return [one["name"] for one in play.directions(studio, ME, "moths") if one["group"] == "trait"]
+
+
+def test_they_are_found_once_and_come_first(studio: Studio) -> None:
+    assert named(studio) == []
+    job = play.find_traits(studio, ME, "moths")
+    assert play.find_traits(studio, ME, "moths") in (job, "")
+    assert studio.jobs.wait(job, 120)["state"] == "done"
+    assert play.find_traits(studio, ME, "moths") == ""
+    found = named(studio)
+    assert found and play.directions(studio, ME, "moths")[0]["group"] == "trait"
+    ends = [Point(seeds=(Seed(seed=1),), edits=(Edit(direction=found[0], amount=amount),)) for amount in (-3, 3)]
+    low, high = studio.engine.submit(studio.engine.frames, "moths", ends).result()
+    assert (low != high).any()
+
+
+def test_a_damaged_file_is_as_good_as_none(studio: Studio) -> None:
+    studio.jobs.wait(play.find_traits(studio, ME, "moths"), 120)
+    studio.engine.traits_file("moths").write_bytes(b"odd")
+    studio.engine.submit(studio.engine.forget_directions, "moths").result()
+    assert named(studio) == [] and play.directions(studio, ME, "moths")
+
+
+def test_stages_of_a_run_are_not_looked_at_and_what_is_not_there_is_refused(studio: Studio) -> None:
+    assert play.find_traits(studio, ME, "run@000001") == ""
+    with pytest.raises(NotFound):
+        play.find_traits(studio, ME, "no-such")
