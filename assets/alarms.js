@@ -1,6 +1,7 @@
 // Alarms in plain words, each with the one thing to do; and the best stage, offered.
+import { onTheShelf } from "./cross.js";
 import { copyingSoon } from "./originality.js";
-import { attempt, emit, h, icon, notice, openInPlayer, session } from "./studio.js";
+import { attempt, h, icon, openInPlayer, session } from "./studio.js";
 import { amount, best, number, snapshotAt } from "./story.js";
 
 const ABLE = new Set(["waiting", "starting", "training", "paused", "interrupted", "failed"]);
@@ -97,10 +98,5 @@ export async function keep(run, step, button) {
   button.disabled = true;
   const kept = await attempt("keep_stage", { id: run, step });
   button.disabled = false;
-  if (!kept) return;
-  emit("shelf");
-  notice(`${kept.title} is on the shelf.`, { seconds: 15, about: `model-${kept.model}`, action: "Undo", onaction: async () => {
-    await attempt("delete_model", { id: kept.model });
-    emit("shelf");
-  } });
+  if (kept) onTheShelf(kept);
 }

@@ -1,12 +1,13 @@
 // The player: one state, from which the scene is computed; every control writes the state and asks the canvas for a picture.
 import { attempt, call, clamp, complain, debounce, dismiss, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open, toUrl } from "./studio.js";
 import { LiveCanvas } from "./canvas.js";
+import { crossCard, drawnModel, readDrawn } from "./cross.js";
 import { SeedMap, latticeSeed, seedsAt, sheet } from "./map.js";
 import { Strip } from "./strip.js";
 
 const LARGE_PX = 64;
 const NOTHING_YET = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E";
-const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null };
+const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null, cross: null };
 const GROUPS = { code: "Learned codes", trait: "What you see", sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
 const MARKS = {
   kept: "It does here what it did in the model that this one was trained from.",
@@ -44,8 +45,8 @@ class Player {
     this.map = new SeedMap({
       place: () => this.state,
       move: (x, y, final) => this.moveTo(x, y, final),
-      tile: () => ({ model: this.state.model, point: this.tilePoint() }),
-      key: () => JSON.stringify([this.state.model, this.tilePoint()]),
+      tile: () => ({ model: this.drawn, point: this.tilePoint() }),
+      key: () => JSON.stringify([this.drawn, this.tilePoint()]),
       atOnce: () => this.atOnce(),
     });
     this.knobs = h("div.panel");
@@ -79,6 +80,7 @@ class Player {
     if (about.card.classes.length) groups.splice(1, 0, this.classCard());
     if (about.movable) groups.push(this.placeCard());
     groups.push(this.directionCard());
+    groups.push(...crossCard(this));
     if (about.num_styles > 1) groups.push(this.mixCard());
     this.knobs.replaceChildren(...groups);
     this.show();
@@ -245,7 +247,7 @@ class Player {
     const { pointed } = this;
     if (!pointed || this.drifting) return;
     const here = this.point();
-    const pictures = await sheet({ model: this.state.model, point: {} }, WAY.map((amount) => this.along(here, pointed.name, amount)), WAY_PX);
+    const pictures = await sheet({ model: this.drawn, point: {} }, WAY.map((amount) => this.along(here, pointed.name, amount)), WAY_PX);
     if (!pictures || pointed !== this.pointed) return;
     const shown = pictures.map((picture, index) => h("figure", h("img", { src: toUrl(picture), alt: "" }), h("figcaption", inSigma(WAY[index]) || "0")));
     this.way?.remove();
@@ -270,7 +272,7 @@ class Player {
     const here = this.point();
     const places = rows.flatMap(({ name }) => [-3, 3].map((amount) => this.along(here, name, amount)));
     for (let first = 0; first < places.length && !this.refreshLater; first += this.atOnce()) {
-      const pictures = await sheet({ model: this.state.model, point: {} }, places.slice(first, first + this.atOnce()), 48);
+      const pictures = await sheet({ model: this.drawn, point: {} }, places.slice(first, first + this.atOnce()), 48);
       pictures?.forEach((picture, index) => { const place = first + index; rows[place >> 1].ends[place & 1].src = toUrl(picture); });
       if (!pictures) break;
     }
@@ -325,8 +327,10 @@ class Player {
     return { label, truncation, noise_seed };
   }
 
+  get drawn() { return drawnModel(this.state); }
+
   scene() {
-    return { model: this.state.model, point: this.point() };
+    return { model: this.drawn, point: this.point() };
   }
 
   /** Change the state, then show it everywhere; `light` while the hand moves over the map, which changes no control. */
@@ -521,14 +525,15 @@ class Player {
     return this.loadModel(model);
   }
 
-  openScene({ model, point }) {
+  openScene({ model: drawn, point }) {
+    const { model, cross } = readDrawn(drawn);
     if (point.blend?.length) {
       const [{ point: near }] = [...point.blend].sort((a, b) => b.weight - a.weight);
-      Object.assign(this.state, structuredClone(FRESH), { model, origin: near.seeds[0].seed, between: point });
+      Object.assign(this.state, structuredClone(FRESH), { model, cross, origin: near.seeds[0].seed, between: point });
       return this.loadModel(model);
     }
     const edits = Object.fromEntries(point.edits.map(({ direction, amount }) => [direction, amount]));
-    Object.assign(this.state, { model, x: 0, y: 0, between: null, origin: point.seeds[0].seed, seeds: point.seeds.length > 1 ? point.seeds : null,
+    Object.assign(this.state, { model, cross, x: 0, y: 0, between: null, origin: point.seeds[0].seed, seeds: point.seeds.length > 1 ? point.seeds : null,
       label: point.label, mix: point.mix, truncation: point.truncation, noise_seed: point.noise_seed,
       translate_x: point.translate_x ?? 0, translate_y: point.translate_y ?? 0, rotate: point.rotate ?? 0, edits });
     return this.loadModel(model);

@@ -98,13 +98,13 @@ export class Strip {
   async shoot() {
     const missing = this.keys.filter((key) => !this.shots.has(this.shotName(key)));
     if (!missing.length) return;
-    const pictures = await sheet({ model: this.player.state.model, point: {} }, missing.map(({ point }) => point), 84);
+    const pictures = await sheet({ model: this.player.drawn, point: {} }, missing.map(({ point }) => point), 84);
     pictures?.forEach((picture, index) => { this.shots.set(this.shotName(missing[index]), toUrl(picture)); });
     this.show();
   }
 
   shotName({ point }) {
-    return JSON.stringify([this.player.state.model, point]);
+    return JSON.stringify([this.player.drawn, point]);
   }
 
   // ── looks ──
@@ -163,7 +163,7 @@ export class Strip {
   async send() {
     if (this.keys.length < 2) return false;
     this.unsent = false;
-    const answer = await attempt("walk", { model: this.player.state.model, timeline: this.timeline() });
+    const answer = await attempt("walk", { model: this.player.drawn, timeline: this.timeline() });
     if (!answer) this.unsent = true;
     return Boolean(answer);
   }
@@ -212,7 +212,7 @@ export class Strip {
 
   goTo(index) {
     this.leave();
-    this.player.openScene({ model: this.player.state.model, point: structuredClone(this.keys[index].point) });
+    this.player.openScene({ model: this.player.drawn, point: structuredClone(this.keys[index].point) });
   }
 
   // ── films ──
@@ -229,7 +229,7 @@ export class Strip {
   async exportFilm(settings) {
     dismiss("film");
     try {
-      const id = await call("film", { model: this.player.state.model, timeline: this.timeline(), settings });
+      const id = await call("film", { model: this.player.drawn, timeline: this.timeline(), settings });
       await this.watchFilm(id);
     } catch (failure) {
       complain(failure, "film");

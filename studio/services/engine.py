@@ -20,13 +20,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from studio.errors import Busy, Damaged, StudioError
+from studio.errors import BadInput, Busy, Damaged, StudioError
+from studio.latent.cross import Cross, related
 from studio.latent.point import Point, Scene
 from studio.options import to_json
 from studio.weights.card import INHERITED_FILE, WEIGHTS_FILE, read_card
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
     from studio.families.base import Generator, Noise, Staged
     from studio.latent.directions import Direction
@@ -219,8 +221,9 @@ class Engine:
         from studio.synthesis.synthesizer import Synthesizer
         from studio.weights.store import load_generator
 
+        cross = Cross.read(model_id)
         with torch.inference_mode():
-            network, card = load_generator(self._find(model_id))
+            network, card = self._crossed(cross) if cross else load_generator(self._find(model_id))
             exact = cast("Generator", network)
             plain = prepared(exact, quick_dtype())
         size = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
@@ -232,6 +235,21 @@ class Engine:
             size_bytes=_FORMS * size,
         )
 
+    def _crossed(self, cross: Cross) -> tuple[nn.Module, ModelCard]:
+        """The generator between two models. Others that a hand passed by on its way here are forgotten."""
+        from studio.latent.crossing import crossed, crossed_card
+
+        first, second = self.player(cross.first), self.player(cross.second)
+        if not related(first.card, second.card):
+            raise BadInput(
+                f"{first.card.title} and {second.card.title} cannot be crossed.",
+                "Choose two of the same architecture and origin, such as a model and the one it was trained from.",
+            )
+        for passed in [model_id for model_id in self._players if Cross.read(model_id)]:
+            del self._players[passed]
+        network = crossed(cast("nn.Module", first.exact), cast("nn.Module", second.exact), cross)
+        return network, crossed_card(first.card, second.card, cross)
+
     def _hasten(self, model_id: str, player: Player) -> None:
         """Make a player's fast form, in the workshop's thread; not for models that were only passed by."""
         from studio.synthesis.backends import Measurements, fastest
@@ -242,7 +260,7 @@ class Engine:
             return
         measurements = Measurements(self._cache / "measurements.json")
         known = measurements.of(player.card.sha256)
-        kept = (self._cache / "prepared", player.card.sha256[:32]) if _is_lasting(model_id) else None
+        kept = (self._cache / "prepared", player.card.sha256[:32]) if is_lasting(model_id) else None
         backend = fastest(player.exact, player.plain, kept=kept)
         if backend is None:
             return
@@ -275,6 +293,8 @@ class Engine:
         its weights, and what it inherited."""
         from studio.latent import directions
 
+        if cross := Cross.read(model_id):
+            return self.directions(cross.first)
         player = self.player(model_id)
         if player.directions is None:
             taught = directions.codes(player.exact, player.card.codes)
@@ -324,9 +344,9 @@ def _result(future: Future[T]) -> T:
         raise Busy("The studio is closing.", "Start it again.") from None
 
 
-def _is_lasting(model_id: str) -> bool:
-    """Whether it is a model of the shelf, and not a snapshot of a run that learns on."""
-    return SNAPSHOT_MARK not in model_id
+def is_lasting(model_id: str) -> bool:
+    """Whether it is a model of the shelf, and not a snapshot of a run that learns on, or crossed for a moment."""
+    return SNAPSHOT_MARK not in model_id and Cross.read(model_id) is None
 
 
 def _log_failure(future: Future[Any]) -> None:

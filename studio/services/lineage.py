@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from studio.errors import Damaged, NotFound, StudioError
 from studio.latent.point import Point, Scene
 from studio.options import from_json
-from studio.services.engine import SNAPSHOT_MARK, Engine
+from studio.services.engine import Engine, is_lasting
 from studio.services.gallery import Gallery
 from studio.services.jobs import Job, Jobs
 from studio.weights.card import INHERITED_FILE, Ancestor, ModelCard
@@ -43,7 +43,7 @@ class Lineage:
         Raises:
             NotFound: there is no such model.
         """
-        if SNAPSHOT_MARK in model_id or not self._unsettled(model_id):
+        if not is_lasting(model_id) or not self._unsettled(model_id):
             return ""
         return self._jobs.start_once(f"inheritance of {model_id}", lambda job: self.settle(model_id, job))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from studio.services.engine import SNAPSHOT_MARK, Engine
+from studio.services.engine import Engine, is_lasting
 from studio.services.jobs import Job, Jobs
 
 _PATIENCE_SECONDS = 2.0
@@ -22,7 +22,7 @@ class Naming:
         Raises:
             NotFound: there is no such model.
         """
-        if SNAPSHOT_MARK in model_id or self._engine.traits_file(model_id).is_file():
+        if not is_lasting(model_id) or self._engine.traits_file(model_id).is_file():
             return ""
         return self._jobs.start_once(f"traits of {model_id}", lambda job: self.settle(model_id, job))
 

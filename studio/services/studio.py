@@ -10,6 +10,7 @@ from studio.latent.point import Scene
 from studio.options import to_json
 from studio.paths import Home, bundled, put_in_place, temporary_beside
 from studio.services.canvas import Canvas
+from studio.services.crossing import Crossing
 from studio.services.datasets import Datasets, UploadLimits
 from studio.services.engine import SNAPSHOT_MARK, Engine
 from studio.services.exports import Exports
@@ -42,6 +43,7 @@ class Studio:
         self.datasets = Datasets(home, UploadLimits(files=policy.upload_files, bytes=policy.upload_bytes), self.jobs)
         self.desk = TrainingDesk(self.shelf, self.datasets, self.runs, self.jobs)
         self.gallery = Gallery(home)
+        self.crossing = Crossing(self.shelf, self.engine)
         self.naming = Naming(self.engine, self.jobs)
         self.lineage = Lineage(self.shelf, self.engine, self.gallery, self.jobs)
         self.exports = Exports(home, self.engine, self.jobs)

@@ -18,8 +18,17 @@ _MOST_POINTS = 64
 
 
 def model(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
-    """What can be done with a model: its card, styles, noise."""
-    return studio.engine.submit(studio.engine.describe, id).result()
+    """What can be done with a model: its card, styles, noise, and what it can be crossed with."""
+    about: dict[str, Any] = studio.engine.submit(studio.engine.describe, id).result()
+    card = studio.engine.submit(studio.engine.card, id).result()
+    return {**about, "relatives": studio.crossing.relatives(card)}
+
+
+def keep_cross(studio: Studio, visitor: Visitor, id: str) -> dict[str, str]:
+    """Put a crossed model on the shelf: {"model", "title"}. `delete_model` undoes it."""
+    studio.policy.require("shelf")
+    kept = studio.crossing.keep(id)
+    return {"model": kept, "title": studio.shelf.entry(kept).title}
 
 
 def directions(studio: Studio, visitor: Visitor, id: str) -> list[dict[str, Any]]:
@@ -80,4 +89,6 @@ def save(studio: Studio, visitor: Visitor, scene: Any, time: float | None = None
     return saved
 
 
-CALLS = (model, directions, find_traits, inherit, inherit_points, thumbnails, walk, film, job, cancel, save)
+CALLS = (
+    model, keep_cross, directions, find_traits, inherit, inherit_points, thumbnails, walk, film, job, cancel, save,
+)  # fmt: skip

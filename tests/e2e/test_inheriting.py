@@ -70,3 +70,22 @@ def test_directions_and_points_come_along(page, child) -> None:
     edits = "window.latentStudioPlayer.point().edits"
     page.wait_for_function(f"() => {edits}.some((edit) => edit.direction.startsWith('sefa-1@') && edit.amount === 2)")
     page.locator("#do-undo").click()
+
+
+def test_a_model_is_crossed_with_its_base_and_kept(page, child) -> None:
+    page.reload()
+    open_model(page, "tiny-child")
+    picture = "() => document.querySelector('#live-canvas').toDataURL()"
+    expect(page.locator("#keep-cross")).to_be_hidden()
+    before = page.evaluate(picture)
+    page.locator("#cross-surfaces").fill("100")
+    page.locator("#cross-surfaces").dispatch_event("change")
+    page.wait_for_function(f"(before) => ({picture})() !== before", arg=before)
+    assert page.evaluate("window.latentStudioPlayer.scene().model") == "tiny-child~tiny-style~0~100"
+    page.locator("#keep-cross").click()
+    expect(page.locator("#notices")).to_contain_text("Child × Tiny style is on the shelf")
+    page.locator("#do-undo").click()
+    expect(page.locator("#cross-surfaces")).to_have_value("0")
+    assert page.evaluate("window.latentStudioPlayer.scene().model") == "tiny-child"
+    page.locator("#shelf-room-button").click()
+    expect(page.locator(".model-card", has_text="Child × Tiny style")).to_have_count(1)
