@@ -456,11 +456,13 @@ def _generate(namespace: argparse.Namespace) -> int:
 
 def _model_id(studio: Studio, name: str) -> str:
     """The id of a model that is named by its id, or by a title that no other one has. Raises NotFound."""
+    from studio.services.engine import is_lasting
+
     entries = studio.shelf.list()
     titled = [entry.id for entry in entries if entry.title.casefold() == name.strip().casefold()]
     if name not in {entry.id for entry in entries} and len(titled) == 1:
         return titled[0]
-    if "@" not in name:
+    if is_lasting(name):
         studio.shelf.folder(name)
     return name
 
