@@ -1,21 +1,13 @@
 // The player: one state, from which the scene is computed; every control writes the state and asks the canvas for a picture.
-import { attempt, call, clamp, complain, debounce, dismiss, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open, toUrl } from "./studio.js";
+import { attempt, call, clamp, complain, debounce, dismiss, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open } from "./studio.js";
 import { LiveCanvas } from "./canvas.js";
 import { crossCard, drawnModel, readDrawn } from "./cross.js";
-import { SeedMap, latticeSeed, seedsAt, sheet } from "./map.js";
+import { Directions, snap } from "./directions.js";
+import { SeedMap, latticeSeed, seedsAt } from "./map.js";
 import { Strip } from "./strip.js";
 
 const LARGE_PX = 64;
-const NOTHING_YET = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E";
 const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null, cross: null };
-const GROUPS = { code: "Learned codes", trait: "What you see", sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
-const MARKS = {
-  kept: "It does here what it did in the model that this one was trained from.",
-  faded: "It hardly changes anything here any more.",
-  changed: "It does something else here than in the model that this one was trained from.",
-};
-const WAY = [-4, -2, 0, 2, 4];
-const WAY_PX = 96;
 const LAST_SEED = 2 ** 32 - 1;
 const LAST_MODEL = "latent-studio-model";
 
@@ -27,7 +19,7 @@ class Player {
     this.past = [];
     this.future = [];
     this.about = null;
-    this.directions = [];
+    this.directions = new Directions(this);
     this.build(element);
     this.canvas = new LiveCanvas(this.view, { onframe: () => { this.waiting.hidden = true; this.hint.style.opacity = 0; } });
     this.strip = new Strip(this.stripHost, this);
@@ -79,7 +71,7 @@ class Player {
     const groups = [this.seedCard(), this.knobCard()];
     if (about.card.classes.length) groups.splice(1, 0, this.classCard());
     if (about.movable) groups.push(this.placeCard());
-    groups.push(this.directionCard());
+    groups.push(this.directions.card());
     groups.push(...crossCard(this));
     if (about.num_styles > 1) groups.push(this.mixCard());
     this.knobs.replaceChildren(...groups);
@@ -155,131 +147,6 @@ class Player {
     return h("section.card", h("header", h("h3", "Class")), h("div.chips", ...chips));
   }
 
-  // ── directions: a picture at either end says where each one leads ──
-
-  directionCard() {
-    this.directionRows = h("div", { style: { display: "grid", gap: "10px" } }, h("p.muted", "Looking for directions…"));
-    this.groupSelect = h("select", { id: "direction-group", ariaLabel: "Layers", onchange: () => { this.groupChosen = true; this.fillDirections(); } });
-    const reset = h("button.quiet.reset", { ariaLabel: "Reset all directions", title: "Reset all", onclick: () => { this.change(() => { this.state.edits = {}; }); this.commit(); } }, icon("reset"));
-    this.rows.push(() => reset.classList.toggle("awake", Object.keys(this.state.edits).length > 0));
-    return h("section.card", { id: "directions" }, h("header", h("h3", "Directions"), h("div.right", reset, this.groupSelect)), this.directionRows);
-  }
-
-  async loadDirections(model) {
-    const found = await attempt("directions", { id: model });
-    if (!found || model !== this.state.model) return;
-    this.directions = found;
-    const groups = [...new Set(found.map(({ group }) => group))];
-    const chosen = this.groupSelect.value;
-    this.groupSelect.replaceChildren(...groups.map((group) => h("option", { value: group }, GROUPS[group] ?? group)));
-    if (groups.includes(chosen) && this.atDirections()) this.groupSelect.value = chosen;
-    this.groupSelect.hidden = groups.length < 2;
-    if (this.groupSelect.value !== chosen || this.groupShown !== chosen) this.fillDirections();
-  }
-
-  /** Somebody chose a group of directions, or moves along one: then it stays. */
-  atDirections() {
-    return this.groupChosen || Object.keys(this.state.edits).length > 0 || this.directionRows.contains(document.activeElement);
-  }
-
-  /** What takes a while to find for a model comes once the job that this call begins is done. */
-  async findDirections(call, model) {
-    const id = await attempt(call, { id: model });
-    if (!id) return;
-    for (let job = { state: "running" }; job?.state === "running"; job = await attempt("job", { id })) await new Promise((resolve) => setTimeout(resolve, 500));
-    if (model === this.state.model) await this.loadDirections(model);
-  }
-
-  async findAllDirections(model) {
-    await this.findDirections("find_traits", model);
-    if (model === this.state.model && this.about.card.lineage?.length) await this.findDirections("inherit", model);
-  }
-
-  fillDirections() {
-    this.groupShown = this.groupSelect.value;
-    const shown = this.directions.filter(({ group }) => group === this.groupShown);
-    this.directionShown = shown.map((direction, index) => this.directionRow(direction, index));
-    this.leaveWay();
-    this.directionRows.replaceChildren(...this.directionShown.map(({ row }) => row));
-    this.show();
-    this.refreshEnds();
-  }
-
-  directionRow({ name, title, mark }, index) {
-    const id = `direction-${index}`;
-    const set = (value) => { if (value) this.state.edits[name] = value; else delete this.state.edits[name]; };
-    const input = h("input", { id, type: "range", min: -5, max: 5, step: 0.05, ariaLabel: title });
-    const output = h("output", { htmlFor: id });
-    const reset = h("button.quiet.reset", { ariaLabel: `Reset ${title}`, onclick: () => { this.change(() => set(0)); this.commit(); } }, icon("reset"));
-    const ends = [-3, 3].map((amount) => h("img", { src: NOTHING_YET, alt: "", ariaLabel: `${title} ${amount}`, title: `Go to ${amount} σ`, onclick: () => { this.change(() => set(amount)); this.commit(); } }));
-    const row = h("div.direction", ends[0],
-      h("div.middle", h("div.top", h("label", { htmlFor: id }, title, mark && h(`span.mark.${mark}`, { title: MARKS[mark] }, mark)), h("span", { style: { display: "flex", alignItems: "center", gap: "4px" } }, output, reset)), input), ends[1]);
-    input.addEventListener("input", () => this.change(() => set(snap(Number(input.value), [0], 0.12))));
-    input.addEventListener("change", () => this.commit());
-    row.addEventListener("pointerenter", ({ pointerType }) => pointerType === "mouse" && this.showWay(row, name));
-    row.addEventListener("pointerleave", () => this.leaveWay());
-    input.addEventListener("focus", () => input.matches(":focus-visible") && this.showWay(row, name));
-    input.addEventListener("blur", () => this.leaveWay());
-    input.addEventListener("dblclick", () => { this.change(() => set(0)); this.commit(); });
-    const update = () => {
-      const value = this.state.edits[name] ?? 0;
-      input.value = value;
-      output.textContent = inSigma(value, 2);
-      fillTrack(input, 0);
-      row.classList.toggle("changed", value !== 0);
-    };
-    return { name, row, ends, update };
-  }
-
-  /** A direction is pointed at, or reached by keys: pictures all along it say more than its name. */
-  showWay(row, name) {
-    this.pointed = { row, name };
-    this.drawWaySoon ??= debounce(200, () => this.drawWay());
-    this.drawWaySoon();
-  }
-
-  leaveWay() {
-    this.pointed = null;
-    this.way?.remove();
-  }
-
-  async drawWay() {
-    const { pointed } = this;
-    if (!pointed || this.drifting) return;
-    const here = this.point();
-    const pictures = await sheet({ model: this.drawn, point: {} }, WAY.map((amount) => this.along(here, pointed.name, amount)), WAY_PX);
-    if (!pictures || pointed !== this.pointed) return;
-    const shown = pictures.map((picture, index) => h("figure", h("img", { src: toUrl(picture), alt: "" }), h("figcaption", inSigma(WAY[index]) || "0")));
-    this.way?.remove();
-    pointed.row.append(this.way = h("div.way", { ariaHidden: "true" }, shown));
-    this.way.classList.toggle("above", this.way.getBoundingClientRect().bottom > window.innerHeight);
-  }
-
-  /** A place, but so far along a direction. */
-  along(here, name, amount) {
-    return { ...here, edits: [...here.edits.filter(({ direction }) => direction !== name), this.edit(name, amount)] };
-  }
-
-  /** How many thumbnails to ask for at a time: a large model's come a few at a time, so that each is seen soon. */
-  atOnce() {
-    return this.about?.card.resolution > LARGE_PX ? 4 : 24;
-  }
-
-  async refreshEnds() {
-    const rows = this.directionShown ?? [];
-    if (!rows.length || this.refreshing || this.drifting) { this.refreshLater = true; return; }
-    this.refreshing = true;
-    const here = this.point();
-    const places = rows.flatMap(({ name }) => [-3, 3].map((amount) => this.along(here, name, amount)));
-    for (let first = 0; first < places.length && !this.refreshLater; first += this.atOnce()) {
-      const pictures = await sheet({ model: this.drawn, point: {} }, places.slice(first, first + this.atOnce()), 48);
-      pictures?.forEach((picture, index) => { const place = first + index; rows[place >> 1].ends[place & 1].src = toUrl(picture); });
-      if (!pictures) break;
-    }
-    this.refreshing = false;
-    if (this.refreshLater) { this.refreshLater = false; setTimeout(() => this.refreshEnds(), 200); }
-  }
-
   // ── style mixing ──
 
   mixCard() {
@@ -312,14 +179,9 @@ class Player {
 
   // ── state and scene ──
 
-  edit(name, amount) {
-    const direction = this.directions.find((candidate) => candidate.name === name);
-    return { direction: name, amount, first_layer: direction?.first_layer ?? 0, last_layer: direction?.last_layer ?? null };
-  }
-
   point() {
     const { x, y, origin, seeds, label, mix, edits, truncation, noise_seed, translate_x, translate_y, rotate, between } = this.state;
-    return between ?? { seeds: seeds ?? seedsAt(x, y, origin), label, mix, truncation, noise_seed, translate_x, translate_y, rotate, edits: Object.entries(edits).map(([name, amount]) => this.edit(name, amount)) };
+    return between ?? { seeds: seeds ?? seedsAt(x, y, origin), label, mix, truncation, noise_seed, translate_x, translate_y, rotate, edits: Object.entries(edits).map(([name, amount]) => this.directions.edit(name, amount)) };
   }
 
   tilePoint() {
@@ -331,6 +193,11 @@ class Player {
 
   scene() {
     return { model: this.drawn, point: this.point() };
+  }
+
+  /** How many thumbnails to ask for at a time: a large model's come a few at a time, so that each is seen soon. */
+  atOnce() {
+    return this.about?.card.resolution > LARGE_PX ? 4 : 24;
   }
 
   /** Change the state, then show it everywhere; `light` while the hand moves over the map, which changes no control. */
@@ -350,7 +217,7 @@ class Player {
 
   show() {
     this.rows?.forEach((update) => update());
-    this.directionShown?.forEach(({ update }) => update());
+    this.directions.show();
     this.map.draw();
     if (this.seedInput) {
       const nearest = this.state.seeds ? [...this.state.seeds].sort((a, b) => b.weight - a.weight)[0].seed : latticeSeed(this.state.origin, Math.round(this.state.x), Math.round(this.state.y));
@@ -367,7 +234,7 @@ class Player {
     if (this.committed && this.committed !== now) this.remember({ state: this.committed });
     this.committed = now;
     this.show();
-    this.refreshLaterOn ??= debounce(250, () => { this.drawWay(); this.refreshEnds(); });
+    this.refreshLaterOn ??= debounce(250, () => this.directions.refresh());
     this.refreshLaterOn();
   }
 
@@ -464,7 +331,7 @@ class Player {
 
   /** Shift-drag: across is the first direction shown, up the second. */
   bend(state, dx, dy) {
-    const [across, up] = this.directionShown ?? [];
+    const [across, up] = this.directions.shown;
     if (!up) return;
     this.change(() => {
       for (const [{ name }, amount] of [[across, 6 * dx], [up, -6 * dy]])
@@ -553,17 +420,14 @@ class Player {
       complain(failure);
       return;
     }
-    this.directions = [];
-    this.directionShown = [];
-    this.groupChosen = false;
-    this.groupShown = null;
+    this.directions.forget();
     this.describe();
     this.buildKnobs();
     this.ask();
-    await this.loadDirections(model);
+    await this.directions.load(model);
     this.ask();
     this.commit();
-    this.findAllDirections(model);
+    this.directions.findAll(model);
   }
 
   describe() {
@@ -594,11 +458,6 @@ function seedIn({ value, validity }) {
   notice(`A seed is a whole number from 0 to ${LAST_SEED.toLocaleString("en")}.`, { hint: "The picture stays as it is.", kind: "bad", about: "seed" });
   return undefined;
 }
-
-/** "+2.50 σ"; nothing for nothing. */
-const inSigma = (value, digits = 0) => (value ? `${value > 0 ? "+" : "−"}${Math.abs(value).toFixed(digits)} σ` : "");
-
-const snap = (value, places, reach) => places.find((place) => Math.abs(place - value) < reach) ?? value;
 
 export function mount(element) {
   window.latentStudioPlayer = new Player(element); // for benchmarks and the curious
