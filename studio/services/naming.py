@@ -5,8 +5,8 @@ from __future__ import annotations
 from studio.services.engine import Engine, is_lasting
 from studio.services.jobs import Job, Jobs
 
-_PATIENCE_SECONDS = 2.0
-_AT_ONCE = 16
+_SMALL, _LARGE = (16, 2.0), (1, 30.0)
+"""How many pictures at once, and for how many seconds a moving hand goes first: one large picture takes a second."""
 
 
 class Naming:
@@ -35,12 +35,12 @@ class Naming:
 
         generator = self._engine.submit(self._engine.player, model_id).result().exact
         numbers = traits.wanted(generator)
-        at_once = _AT_ONCE if generator.resolution <= traits.LARGE_PX else 1
+        at_once, patience_seconds = _SMALL if generator.resolution <= traits.LARGE_PX else _LARGE
         job.stage("traits", "Looking at what can be changed", total=len(numbers))
         seen = []
         for first in range(0, len(numbers), at_once):
             job.stop_if_cancelled()
-            self._engine.let_the_hand_pass(_PATIENCE_SECONDS)
+            self._engine.let_the_hand_pass(patience_seconds)
             seen.append(self._engine.submit(traits.look, generator, numbers[first : first + at_once]).result())
             job.progress(first + at_once, len(numbers))
         found = traits.find(*(cat(parts) for parts in zip(*seen, strict=True)))

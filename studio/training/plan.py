@@ -354,7 +354,9 @@ _MANNERS: dict[str, dict[str, Any]] = {
     "lightweight": {"augment": "diffaugment", "path_length_weight": 0.0, "g_learning_rate": 0.0002},
     "lucidrains": {"augment": "diffaugment", "path_length_weight": 0.0, "g_learning_rate": 0.0002},
 }  # fmt: skip
-_PROJECTED_MANNERS: dict[str, Any] = {"g_learning_rate": 0.0012, "beta1": 0.0, "beta2": 0.99, "batch": 32}
+_PROJECTED_MANNERS: dict[str, Any] = {
+    "g_learning_rate": 0.0012, "beta1": 0.0, "beta2": 0.99, "batch": 32, "freeze_d_layers": 0,  # what sees is frozen anyway
+}  # fmt: skip
 _OLD_MANNERS: dict[str, Any] = {
     "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
     "g_learning_rate": 0.0002, "d_learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999, "freeze_d_layers": 0,
