@@ -49,7 +49,7 @@ class Shown:
 
 
 CARDS: dict[str, Shown] = {
-    "naturalist": Shown(seeds=(2, 9, 36, 45, 52, 11)),
+    "herbarium": Shown(seeds=(2, 9, 36, 45, 52, 11)),
     "avatars": Shown(),
     "first-steps": Shown(
         seeds=(0, 8, 22, 31, 26, 15),

@@ -109,6 +109,16 @@ class TrainConfig(Checked):
         label="Discriminator learning rate",
         advanced=True,
     )
+    calm_kimg: float = option(
+        0.0,
+        help="After so many thousand pictures both players learn at a quarter of their rates, which steadies the last "
+        "pictures; 0 never.",
+        low=0,
+        high=1_000_000,
+        label="Calm at the end",
+        unit="thousand pictures",
+        advanced=True,
+    )
     beta1: float = option(
         0.0, help="How much of the last steps' direction is kept (Adam, SGD).", low=0, high=0.999, advanced=True
     )

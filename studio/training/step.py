@@ -22,11 +22,13 @@ from studio.training.config import TrainConfig
 from studio.training.pictures import codes_of, make_pictures, place_in_order, real_pictures, varied
 from studio.training.recogniser import code_error
 from studio.training.regularisers import clip_weights, feature_distance, lecam, moved_means, smoothed
-from studio.training.state import TrainState
+from studio.training.state import TrainState, scale_rates
 
 __all__ = ["Batch", "Bench", "Metrics", "NotFinite", "place_in_order", "train_step"]
 
 PATH_BATCH_SHRINK = 2
+CALM = 0.25
+"""What the learning rates are multiplied by at the end of a run that calms down."""
 MOVING = ("w_avg", "magnitude_ema")
 """Buffers of G that follow means over the pictures it makes; the mean of several processes' is that of all pictures."""
 
@@ -71,7 +73,8 @@ def train_step(bench: Bench, state: TrainState) -> Metrics:
         NotFinite: a loss or a slope is no number; weights may have moved in an earlier part of this step. On a GPU it
             comes one step late.
     """
-    config, warming = bench.config, state.kimg < bench.config.critic_warmup_kimg
+    config, begun = bench.config, state.kimg
+    warming = begun < config.critic_warmup_kimg
     real, label = real_pictures(bench, state, 0)
     metrics, made = (Metrics(), None) if warming else generator_step(bench, state, real, label)
     if config.path_length_weight and state.step % config.path_length_interval == 0 and not warming:
@@ -88,6 +91,8 @@ def train_step(bench: Bench, state: TrainState) -> Metrics:
         state.sign_sum, state.sign_count = torch.zeros_like(state.sign_sum), 0
     else:
         finish_step(config, state)
+    if begun < config.calm_kimg <= state.kimg:
+        scale_rates(state, CALM)
     bench.watch.ask()
     state.step += 1
     return metrics

@@ -37,6 +37,7 @@ REGULARISED = {
     "clipping": {**MLP, "weight_clip": 0.05, "objective": "wasserstein"},
     "R1": {**MLP, "r1_gamma": 1.0, "r1_interval": 2},
     "R1 and R2 in each step": {**MLP, "r1_gamma": 1.0, "r2_gamma": 1.0, "r1_interval": 1},
+    "calm at the end": {**MLP, "calm_kimg": 0.002},
     "pairs": {**DCGAN, "objective": "relativistic", "d_steps": 2},
 }
 
@@ -146,6 +147,18 @@ def test_blur_fades_with_the_pictures_seen_and_passes_slopes(folder):
     state.images = 0
     pictures.blurred(bench, state, dots).sum().backward()
     assert dots.grad.abs().sum() > 0
+
+
+def test_a_run_calms_down_once(folder):
+    bench = bench_of(config_of(folder, {**MLP, "calm_kimg": 0.02}))
+    state = new_state(bench.config, CPU)
+    first, rates = [optimizer.param_groups[0]["lr"] for optimizer in (state.g_optimizer, state.d_optimizer)], []
+    for _ in range(20 // state.batch + 4):
+        train_step(bench, state)
+        rates.append([optimizer.param_groups[0]["lr"] for optimizer in (state.g_optimizer, state.d_optimizer)])
+    calm = [rate / 4 for rate in first]
+    assert rates[0] == first and rates[-1] == pytest.approx(calm) and all(one in (first, rates[-1]) for one in rates)
+    assert state.rate_scale == 0.25
 
 
 class Redrawing(torch.nn.Module):
