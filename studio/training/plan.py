@@ -36,7 +36,7 @@ _LEAST_SHARE = 8
 _BLUR_OF_SIDE = 32
 _BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.35, 10.0
 _CALM_FROM, _LEAST_CALMED_KIMG = 0.85, 30.0
-"""Towards the end lower rates took the KID of Naturalist from 0.15 to 0.12; short runs have no time for it (docs/recipes.md)."""
+"""Towards the end lower rates took the KID of Naturalist from 0.17 to 0.145; short runs have no time for it (docs/recipes.md)."""
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 _PLAIN_WIDTH = 32
 _PROJECTED_WIDTHS = (64, 32, 16)
