@@ -49,6 +49,7 @@ class Case:
 
     Attributes:
         plant: what goes wrong, a key of PLANTS; "" is a healthy run.
+        family: an architecture; "projected" is a FastGAN before the projected critic.
         pictures: a set of SETS. count: how many of its pictures are used; 0 is all (3,000 at most).
         changes: settings that differ from the family's usual ones.
     """
@@ -141,6 +142,7 @@ def planted() -> Iterator[Case]:
         count = 5 if plant == "five pictures" else 0
         for family, pictures, seed in (
             ("stylegan2", "avatars32", 1), ("stylegan2", "emoji128", 2), ("dcgan", "monsters32", 3), ("mlp", "fashion28", 4),
+            ("projected", "emoji128", 5), ("projected", "naturalist64", 6),
         ):  # fmt: skip
             yield Case(
                 name=f"{plant}: {family}, {pictures}",
@@ -154,10 +156,11 @@ def planted() -> Iterator[Case]:
         yield Case(name=f"{plant}: stylegan2", plant=plant, pictures=SETS[place % len(SETS)], seed=place)
     for plant in ("NaN in forger", "NaN in critic"):
         yield Case(name=f"{plant}: dcgan", plant=plant, family="dcgan", seed=9)
+        yield Case(name=f"{plant}: projected", plant=plant, family="projected", seed=10)
 
 
 def healthy() -> Iterator[Case]:
-    """Twenty runs that should be left alone."""
+    """Twenty-seven runs that should be left alone."""
     for place, pictures in enumerate(SETS):
         yield Case(name=f"stylegan2, {pictures}", pictures=pictures, seed=place)
     for place, pictures in enumerate(("avatars32", "emoji128", "fashion28", "monet256")):
@@ -166,6 +169,16 @@ def healthy() -> Iterator[Case]:
         yield Case(name=f"mlp, {pictures}", pictures=pictures, family="mlp", seed=30 + place)
     for count in (30, 100):
         yield Case(name=f"stylegan2, {count} of monet256", pictures="monet256", count=count, seed=40 + count)
+    for place, pictures in enumerate(("emoji128", "icons128", "naturalist64", "monet256")):
+        yield Case(name=f"projected, {pictures}", pictures=pictures, family="projected", seed=60 + place)
+    for count, pictures in ((30, "monet256"), (30, "emoji128"), (100, "emoji128")):
+        yield Case(
+            name=f"projected, {count} of {pictures}",
+            pictures=pictures,
+            count=count,
+            family="projected",
+            seed=70 + count,
+        )
     yield Case(name="stylegan2, hinge", pictures="monsters32", seed=50, changes={"objective": "hinge"})
     yield Case(
         name="stylegan2, least squares", pictures="avatars32", seed=51,
@@ -185,7 +198,14 @@ def make_config(case: Case, dataset: Path, channels: int, seconds: float) -> Tra
     """The family's usual settings, with networks so small that a run sees some thousand pictures."""
     settings: dict[str, Any] = {"resolution": SIZE_PX, "channels": channels, "classes": 0}
     manners: dict[str, Any] = {"r1_gamma": 0.02, "path_length_weight": 0.0, "style_mixing": 0.5, "ada_speed_kimg": 20.0}
-    if case.family == "stylegan2":
+    if case.family == "projected":
+        settings |= {"z_dim": 128, "width": 16, "critic_width": 32, "projected": True}
+        manners = {
+            "objective": "hinge", "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
+            "g_learning_rate": 0.0012, "d_learning_rate": 0.0004, "batch": 32, "blur_px": 1.0, "blur_kimg": 1.0,
+            "share_pictures": True,
+        }  # fmt: skip
+    elif case.family == "stylegan2":
         settings |= {"z_dim": 64, "w_dim": 64, "mapping_layers": 2, "channel_base": 512, "channel_max": 48}
     else:
         settings |= {"width": 24} if case.family == "dcgan" else {}
@@ -194,9 +214,9 @@ def make_config(case: Case, dataset: Path, channels: int, seconds: float) -> Tra
             "g_learning_rate": 0.0002, "d_learning_rate": 0.0002, "beta1": 0.5, "beta2": 0.999,
         }  # fmt: skip
     config = TrainConfig(
-        title=case.name, family=case.family, settings=settings, dataset=str(dataset), minutes=seconds / 60, batch=16,
-        seed=case.seed, threads=1, device="cpu", ema_kimg=0.5, checkpoint_seconds=8.0, preview_seconds=3.0,
-        snapshot_count=2, **{**manners, **case.changes},
+        title=case.name, family="fastgan" if case.family == "projected" else case.family, settings=settings,
+        dataset=str(dataset), minutes=seconds / 60, seed=case.seed, threads=1, device="cpu", ema_kimg=0.5,
+        checkpoint_seconds=8.0, preview_seconds=3.0, snapshot_count=2, **{"batch": 16, **manners, **case.changes},
     )  # fmt: skip
     return SETTINGS_PLANTS.get(case.plant, lambda unchanged: unchanged)(config)
 

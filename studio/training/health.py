@@ -39,6 +39,7 @@ class Vitals:
         epochs: how often each picture of the dataset was shown.
         sign: r_t, the mean sign of the critic on real pictures, -1 to 1.
         augment_p: strength of ADA, 0 to 1. adaptive: whether ADA is used.
+        sighted: whether the critic sees with a network that was trained before.
         figures: means since the last reading: loss_g, loss_d, real_logit, fake_logit, g_norm, d_norm (of gradients).
         diversity: of a sheet drawn since the last reading, else None. highest_diversity: that of the best sheet so far.
         copied, coverage: of a snapshot judged since the last reading, else None: the share of copies among its pictures, and
@@ -52,6 +53,7 @@ class Vitals:
     sign: float = 0.0
     augment_p: float = 0.0
     adaptive: bool = False
+    sighted: bool = False
     figures: Mapping[str, float] = field(default_factory=dict)
     diversity: float | None = None
     highest_diversity: float = 0.0
@@ -188,6 +190,9 @@ class Overfitting(Detector):
     KIMG = 20.0  # at the start the critic wins in healthy runs, too
     OFTEN_EPOCHS = 100.0  # with pictures that were shown so often there is no doubt much sooner
     OFTEN_SIGN = 0.8
+    SIGHTED_SIGN = (
+        0.97  # such a critic is at 0.8 to 0.95 in runs that get better and better, and at 1 with five pictures
+    )
     OFTEN_KIMG = 0.5
     SMOOTHING_KIMG = 0.5  # r_t is the mean of some dozen pictures only
 
@@ -204,8 +209,9 @@ class Overfitting(Detector):
         kept = 0.5 ** (max(0.0, vitals.kimg - self._kimg) / self.SMOOTHING_KIMG)
         self._sign, self._kimg = kept * self._sign + (1 - kept) * vitals.sign, vitals.kimg
         helpless = vitals.augment_p > self.AUGMENT_HIGH or not vitals.adaptive
-        often = helpless and self._sign > self.OFTEN_SIGN and vitals.epochs > self.OFTEN_EPOCHS
-        wins = self._wins(helpless and self._sign > self.SIGN, vitals.kimg)
+        sure, often_sure = (self.SIGHTED_SIGN,) * 2 if vitals.sighted else (self.SIGN, self.OFTEN_SIGN)
+        often = helpless and self._sign > often_sure and vitals.epochs > self.OFTEN_EPOCHS
+        wins = self._wins(helpless and self._sign > sure, vitals.kimg)
         return Verdict(self._often(often, vitals.kimg) or wins)
 
 

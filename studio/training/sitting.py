@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from studio.data.dataset import Dataset
+from studio.families.base import Seeing
 from studio.training import events
 from studio.training.bench import Bench, Metrics
 from studio.training.config import TrainConfig
@@ -112,6 +113,7 @@ class Sitting:
             sign=state.sign_mean,
             augment_p=state.augment_p,
             adaptive=self.config.augment == "ada",
+            sighted=isinstance(state.discriminator, Seeing),
             figures=self.tally.means,
             diversity=diversity,
             highest_diversity=state.diversity,
