@@ -86,7 +86,7 @@ def test_a_sure_critic_is_no_alarm_while_ada_still_rises_and_one_sooner_with_few
 def test_a_critic_with_trained_eyes_may_be_surer():
     often = {"adaptive": False, "epochs": 500.0, "sighted": True}
     assert topics(reading(k / 4, sign=0.93, **often) for k in range(200)) == []
-    assert topics(reading(k / 4, sign=1.0, **often) for k in range(12)) == ["critic"]
+    assert topics(reading(k / 4, sign=1.0, **often) for k in range(16)) == ["critic"]
 
 
 def test_a_critic_that_learns_nothing_is_seen():
