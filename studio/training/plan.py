@@ -33,6 +33,8 @@ _SPREAD_WELL = ("stylegan2", "r3gan")
 """Families that two processes of one core each train quicker than one process of two: 1.3 and 1.2 times, and 1.4 times
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
 _LEAST_SHARE = 8
+_GROW = ("stylegan2",)
+"""Families whose models can double their size and still draw what they drew."""
 _BLUR_OF_SIDE = 32
 _BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.35, 10.0
 _CALM_FROM, _LEAST_CALMED_KIMG = 0.85, 30.0
@@ -133,10 +135,11 @@ def suggested_base(
     """The id of the model that a run had best start from, out of `cards` by their ids; "" for from nothing.
 
     A model of other things knows already how edges and surfaces look: after five minutes on 100 paintings a StyleGAN2's
-    pictures were four times nearer to the set than those of a fresh one (docs/recipes.md). It must be of the family that
-    the run would have anyway, as a fresh FastGAN comes as near, and have its critic, as a new one
-    unlearns much, and be of the size that the run would have anyway; in an hour or less a smaller one will do, and a
-    larger one if the run still sees a quarter of the pictures that a fresh model would need.
+    pictures were four times nearer to the set than those of a fresh one, and a FastGAN came as near in half the time
+    (docs/recipes.md). It must be of the family that the run would have anyway, and have its critic, as a new one unlearns
+    much, and be of the size that the run would have anyway; in an hour or less a smaller one will do that can grow, and in
+    more a fresh one, which is wider, if it cannot. A larger one will do if the run still sees a quarter of the pictures that
+    a fresh model would need.
     """
     if info.labels:
         return ""
@@ -148,7 +151,7 @@ def suggested_base(
         (card.resolution, card.kimg, id)
         for id, card in cards.items()
         if card.family == family
-        and (card.resolution >= size or minutes <= SHORT_MINUTES)
+        and sum((card.resolution >= size, minutes <= SHORT_MINUTES, family in _GROW)) >= 2
         and _rate(speed, {**card.settings, "resolution": card.resolution}) >= least
         and not card.classes
         and _keeps_all(card, info)
@@ -163,7 +166,7 @@ def _grown(base: ModelCard, minutes: float, info: DatasetInfo, speed: Speed) -> 
     A second doubling asks for twice as many, as then twice as many layers begin with nothing; and so on.
     """
     size, enough = base.resolution, _wanted_rate(minutes)
-    if base.family != "stylegan2":
+    if base.family not in _GROW:
         return size
     while info.resolution % (2 * size) == 0 and int(base.settings["channel_base"]) >= 2 * size * _WIDTHS[-1]:
         if _rate(speed, {**base.settings, "resolution": 2 * size}) < enough:
@@ -375,10 +378,11 @@ def _manners(
         return manners | {"r2_gamma": schedule["r1_gamma"]}
     if settings.get("projected"):
         calm = _rounded(kimg * _CALM_FROM) if kimg > _LEAST_CALMED_KIMG else 0.0
-        manners = manners | _PROJECTED_MANNERS | {"ema_kimg": _rounded(min(4.0, max(0.2, kimg / 5))), "calm_kimg": calm}
+        average = {"ema_kimg": _rounded(min(4.0, max(0.2, kimg / 5))), "ema_rampup": 0.15}  # or a base lingers in it
+        manners = manners | _PROJECTED_MANNERS | average | {"calm_kimg": calm}
     if settings.get("projected") and base is None:
         fades = _rounded(max(0.1, min(_MOST_BLURRED_KIMG, kimg * _BLURRED_SHARE)))
-        return manners | {"blur_px": settings["resolution"] / _BLUR_OF_SIDE, "blur_kimg": fades, "ema_rampup": 0.15}
+        return manners | {"blur_px": settings["resolution"] / _BLUR_OF_SIDE, "blur_kimg": fades}
     return manners
 
 

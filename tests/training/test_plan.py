@@ -175,7 +175,10 @@ def test_a_short_run_starts_from_a_model_of_its_size():
     assert suggested(cards, INFO, 5, speed=speed) == "", "classes need a model that knows them"
     quick = {"resolution": 64, "channels": 3, "width": 16, "projected": True}
     cards["quick"] = card(family="fastgan", settings=quick)
-    assert suggested_base(cards, info, 5, speed=speed) == "quick", "what is the first choice needs a model of its kind"
+    small = dataclasses.replace(info, resolution=64)
+    assert suggested_base(cards, small, 5, speed=speed) == "quick", "what is the first choice needs a model of its kind"
+    assert suggested_base(cards, info, 5, speed=speed) == "", "a FastGAN cannot grow"
+    assert suggested_base(cards, small, 180, speed=speed) == "", "with more time a fresh one is wider"
 
 
 def test_a_base_grows_as_often_as_there_is_time():
