@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from studio.errors import Damaged
 from studio.services.engine import Engine, is_lasting
 from studio.services.jobs import Job, Jobs
 
@@ -22,9 +23,18 @@ class Naming:
         Raises:
             NotFound: there is no such model.
         """
-        if not is_lasting(model_id) or self._engine.traits_file(model_id).is_file():
+        if not is_lasting(model_id) or self._known(model_id):
             return ""
         return self._jobs.start_once(f"traits of {model_id}", lambda job: self.settle(model_id, job))
+
+    def _known(self, model_id: str) -> bool:
+        from studio.latent.directions import load_directions
+
+        try:
+            load_directions(self._engine.traits_file(model_id))
+        except Damaged:
+            return False
+        return True
 
     def settle(self, model_id: str, job: Job) -> int:
         """Look for them now and keep them; returns how many."""

@@ -45,11 +45,13 @@ def test_they_are_found_once_and_come_first(studio: Studio) -> None:
     assert (low != high).any()
 
 
-def test_a_damaged_file_is_as_good_as_none(studio: Studio) -> None:
+def test_a_damaged_file_is_as_good_as_none_and_made_again(studio: Studio) -> None:
     studio.jobs.wait(play.find_traits(studio, ME, "moths"), 120)
     studio.engine.traits_file("moths").write_bytes(b"odd")
     studio.engine.submit(studio.engine.forget_directions, "moths").result()
     assert named(studio) == [] and play.directions(studio, ME, "moths")
+    assert studio.jobs.wait(play.find_traits(studio, ME, "moths"), 120)["state"] == "done"
+    assert named(studio)
 
 
 def test_stages_of_a_run_are_not_looked_at_and_what_is_not_there_is_refused(studio: Studio) -> None:
