@@ -1,7 +1,7 @@
 """The models that ship: their previews drawn anew and compared, finished runs put on the shelf, and the shelf as a picture.
 
 python -m benchmarks.shelf                        # draw every preview anew, from weights and seeds; compare with what ships
-python -m benchmarks.shelf --poster models/shelf.webp
+python -m benchmarks.shelf --poster models/shelf.webp --crossing docs/crossing.webp
 python -m benchmarks.shelf --take ~/LatentStudio/models/letters-261129-0835-1a2b --as letters
 
 `--take` gives a model that the studio has published (with its critic) its place in models/, with the words of `CARDS` on its
@@ -22,6 +22,8 @@ from PIL import Image
 from torch import Tensor
 
 from studio.families.base import Generator
+from studio.latent.cross import Cross
+from studio.latent.crossing import crossed
 from studio.paths import bundled
 from studio.training import sheet
 from studio.weights.store import load_card, load_discriminator, load_generator, save_model
@@ -32,6 +34,7 @@ _ALIKE = 6.0
 """Mean difference, of 255, up to which two previews show the same: WebP and other processors differ by less."""
 _CELL_PX = 128
 _POSTER_COLUMNS = 9
+_CROSSED_SEEDS = (83, 65, 35, 53, 2, 49, 16, 57)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +150,7 @@ def main() -> None:
     """Compare, unless something else is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--poster", type=Path, help="write the shelf as one picture")
+    parser.add_argument("--crossing", type=Path, help="write Lineage crossed with Naturalist as one picture")
     parser.add_argument("--take", type=Path, help="a model's folder, as the studio publishes it")
     parser.add_argument("--as", dest="model", choices=sorted(CARDS), help="its name on the shelf")
     chosen = parser.parse_args()
@@ -154,8 +158,10 @@ def main() -> None:
         parser.error("--take needs --as")
     if chosen.take:
         take(chosen.take, chosen.model)
-    elif chosen.poster:
-        poster().save(chosen.poster, "WEBP", quality=88, method=6)
+    elif chosen.poster or chosen.crossing:
+        for picture, place in ((poster, chosen.poster), (crossing, chosen.crossing)):
+            if place:
+                picture().save(place, "WEBP", quality=88, method=6)
     else:
         differing = [line for line in map(compared, sorted(CARDS)) if line]
         sys.exit("\n".join(differing) or 0)
@@ -213,6 +219,17 @@ def poster() -> Image.Image:
     for place, row in enumerate(rows):
         whole.alpha_composite(row, (0, place * _CELL_PX))
     return whole.convert("RGB")
+
+
+def crossing() -> Image.Image:
+    """The same seeds in every row, with more and more of the shapes and surfaces of Naturalist."""
+    first, second = (load_generator(MODELS / model)[0] for model in ("lineage", "naturalist"))
+    rows = []
+    for shapes, surfaces in ((0, 0), (0, 50), (0, 100), (50, 50), (100, 0), (100, 50), (100, 100)):
+        cross = Cross(first="lineage", second="naturalist", shapes=shapes, surfaces=surfaces)
+        rows.append(drawn(crossed(first, second, cross), _CROSSED_SEEDS))
+    whole = Image.open(io.BytesIO(sheet.encode(torch.cat(rows), len(_CROSSED_SEEDS)))).convert("RGB")
+    return whole.resize((2 * whole.width, 2 * whole.height), Image.Resampling.LANCZOS)
 
 
 if __name__ == "__main__":
