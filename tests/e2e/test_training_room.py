@@ -122,7 +122,7 @@ def test_a_folder_becomes_a_model_that_is_played_while_it_learns(page, studio_se
         names = {Path(name).name for name in packed.namelist()}
     assert {"model.safetensors", "config.json", "README.md", "preview.webp"} <= names
     page.locator("#to-shelf").click()
-    card = page.locator(".model-card", has_text="Shapes")
+    card = page.locator(".model-card", has=page.get_by_role("heading", name="Shapes", exact=True))
     expect(card).to_contain_text("yours")
     config = json.loads(next(studio_server.home.glob("runs/*/config.json")).read_text())
     assert config["seed"] == 5
