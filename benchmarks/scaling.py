@@ -129,7 +129,7 @@ def walk(bench: Bench, state: TrainState, steps: int) -> None:
     for _ in range(steps):
         if bench.world.together:
             bench.world.order(crew.STEP)
-            with crew.in_step(bench.world, state):
+            with crew.in_step(bench.world):
                 train_step(bench, state)
         else:
             train_step(bench, state)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, cast
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from studio.features.extractor import shipped
 from studio.features.fitting import coloured, fitted
+from studio.ops import fused
 from studio.paths import bundled
 
 WIDTHS = (24, 40, 112, 320)
@@ -30,30 +30,6 @@ _SHOWN = (2, 4, 10, 15)
 """The blocks whose maps are given out: the last ones of each size."""
 
 
-class HalvedEach(torch.autograd.Function):
-    """Convolve each channel by itself with a stride of 2. The slope is taken over pixels with nothing between them, as
-    oneDNN has no quick way for strides: 27 ms instead of 197 for the four of this network and 32 pictures of 128 px.
-
-    images [n, c, h, h], weight [c, 1, k, k], bias [c] -> [n, c, (h - k) // 2 + 1, …]. Only images have a slope.
-    """
-
-    @staticmethod
-    def forward(context: Any, images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        context.weight, context.size = weight, images.shape[-2:]
-        return F.conv2d(images, weight, bias, stride=2, groups=len(weight))
-
-    @staticmethod
-    def backward(context: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
-        (slope,), weight, size = slopes, context.weight, context.weight.shape[-1]
-        rows, columns = (2 * each - 1 for each in slope.shape[-2:])
-        spread = slope.new_zeros(*slope.shape[:2], rows, columns).contiguous(memory_format=torch.channels_last)
-        spread[..., ::2, ::2] = slope
-        turned = weight.flip(2, 3).to(slope.dtype)
-        whole = F.conv2d(spread, turned, padding=size - 1, groups=len(weight))
-        rest = [have - made for have, made in zip(context.size, whole.shape[-2:], strict=True)]
-        return F.pad(whole, (0, rest[1], 0, rest[0])), None, None
-
-
 class Folded(nn.Conv2d):
     """A convolution that keeps the size, or halves it with the odd pixel of padding at the end, as TensorFlow has it."""
 
@@ -63,15 +39,8 @@ class Folded(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """[n, i, h, h] -> [n, o, h, h], or half of it; even h where it is halved."""
-        size, (stride, _) = self.kernel_size[0], self.stride
-        if stride > 1:
-            before = (size - stride) // 2
-            input = F.pad(input, (before, size - stride - before) * 2)
-        if stride > 1 and self.groups > 1:
-            made = cast(Tensor, HalvedEach.apply(input, self.weight, self.bias))
-        else:
-            made = super().forward(input)
-        return F.relu6(made) if self.bends else made
+        bias = cast(Tensor, self.bias)
+        return fused.convolve_frozen(input, self.weight, bias, stride=self.stride[0], clips=self.bends)
 
 
 class Block(nn.Module):

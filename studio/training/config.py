@@ -319,6 +319,13 @@ class TrainConfig(Checked):
     )
 
     device: str = option("auto", help="Where the training runs.", choices=("auto", "cpu", "cuda", "mps"), advanced=True)
+    ghost_batches: int = option(
+        1,
+        help="Parts of a batch that are normalised by themselves; as many processes need to tell each other less.",
+        low=1,
+        high=64,
+        advanced=True,
+    )
     precision: str = option(
         "auto",
         help="bfloat16 is about twice as fast where the machine has it.",

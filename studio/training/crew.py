@@ -18,16 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from studio.data.dataset import open_dataset
 from studio.errors import StudioError
-from studio.families.fastgan import ClassNormalisation
 from studio.options import from_json, to_json
 from studio.training.bench import Bench, NotFinite
 from studio.training.config import TrainConfig
-from studio.training.distributed import Elsewhere, Lost, SharedStatistics, World
+from studio.training.distributed import Elsewhere, Lost, World
 from studio.training.opening import check_dataset, make_bench, out_of_memory, process_threads
 from studio.training.sitting import Sitting
 from studio.training.state import COUNTERS, TrainState, new_state, pick_device, put_tensors, tensors_of
@@ -67,7 +64,7 @@ def leading(sitting: Sitting) -> Iterator[None]:
         send(world, sitting.config, sitting.state)
         sitting.shared = weakref.ref(sitting.state)
     world.order(STEP)
-    with in_step(world, sitting.state):
+    with in_step(world):
         yield
 
 
@@ -82,23 +79,16 @@ def resting(sitting: Sitting) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_step(world: World, state: TrainState) -> Iterator[None]:
+def in_step(world: World) -> Iterator[None]:
     """Around a step of any process: whoever runs out of memory says so, and all leave the step together."""
     try:
-        with SharedStatistics(world) if normalises(state) else contextlib.nullcontext():
-            yield
+        yield
     except (RuntimeError, MemoryError) as error:
         if out_of_memory(error) and not isinstance(error, Elsewhere):
             with contextlib.suppress(Elsewhere):
                 world.agree(well=False)
         raise
     world.agree()
-
-
-def normalises(state: TrainState) -> bool:
-    """Whether a network looks at the statistics of a batch."""
-    networks: tuple[nn.Module, ...] = (state.generator, state.discriminator)
-    return any(isinstance(part, (_BatchNorm, ClassNormalisation)) for network in networks for part in network.modules())
 
 
 def send(world: World, config: TrainConfig, state: TrainState) -> None:
@@ -167,7 +157,7 @@ def follow(world: World) -> int:
 def do_step(world: World, bench: Bench, state: TrainState) -> None:
     """One step; what goes wrong, the leader finds wrong as well, and mends it."""
     try:
-        with in_step(world, state):
+        with in_step(world):
             train_step(bench, state)
     except NotFinite:
         return

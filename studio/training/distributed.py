@@ -22,9 +22,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from studio.errors import BadInput, StudioError
 from studio.ops.seeds import Share
@@ -161,55 +159,6 @@ def summed(values: Tensor, world: World) -> Tensor:
     """`values` added up over all processes; can be differentiated any number of times."""
     total: Tensor = _Summed.apply(values, world)
     return total
-
-
-class SharedStatistics(TorchFunctionMode):
-    """A context in which batch normalisation looks at the rows of all processes, as if they were one batch."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__()
-        self._world = world
-
-    def __torch_function__(
-        self,
-        called: Callable[..., Any],
-        types: Any,
-        given: tuple[Any, ...] = (),
-        named: Mapping[str, Any] | None = None,
-    ) -> Any:
-        named = named or {}
-        if called is F.batch_norm and (named.get("training") or given[5:6] == (True,)):
-            return self._normalised(*given, **named)
-        return called(*given, **named)
-
-    def _normalised(
-        self,
-        images: Tensor,
-        kept_mean: Tensor | None,
-        kept_variance: Tensor | None,
-        weight: Tensor | None = None,
-        bias: Tensor | None = None,
-        training: bool = True,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-    ) -> Tensor:
-        """images [n, c, …] with the mean and variance of each channel over all processes. The same type."""
-        dims, values = [0, *range(2, images.dim())], images.float()
-        variance, mean = torch.var_mean(values, dim=dims, correction=0)
-        own = torch.zeros(self._world.size, 1, 1, device=images.device)
-        own[self._world.rank] = 1
-        means, variances = summed(own * torch.stack([mean, variance]), self._world).unbind(dim=1)
-        mean = means.mean(dim=0)
-        variance = variances.mean(dim=0) + (means - mean).square().mean(dim=0)
-        count = values.numel() // values.shape[1] * self._world.size
-        if kept_mean is not None and kept_variance is not None:
-            kept_mean.lerp_(mean.detach(), momentum)
-            kept_variance.lerp_(variance.detach() * (count / max(count - 1, 1)), momentum)
-        shape = (1, -1, *[1] * (images.dim() - 2))
-        result = (values - mean.view(shape)) * torch.rsqrt(variance + eps).view(shape)
-        if weight is not None and bias is not None:
-            result = result * weight.view(shape) + bias.view(shape)
-        return result.to(images.dtype)
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> World:

@@ -114,7 +114,7 @@ def plan(
     given = _schedule(minutes, kimg, info, settings, base, device)
     given |= _manners(family, given, kimg, settings, base)
     given |= fitted.manners(kimg, given) if fitted else {}
-    given["processes"] = _processes(family, minutes, int(given["batch"]), device, cores)
+    given |= _crew(family, settings, minutes, int(given["batch"]), device, cores)
     config = TrainConfig(
         title=info.title[:80], family=family, settings=settings, minutes=minutes,
         dataset_fingerprint=info.fingerprint, mirror=info.mirror, **given,
@@ -392,11 +392,16 @@ def _batch(resolution: int, device: str) -> int:
     return 16 if resolution <= 128 else 8
 
 
-def _processes(family: str, minutes: float, batch: int, device: str, cores: int) -> int:
-    """How many processes share each batch. They take seconds to meet, which the shortest runs do not have."""
-    if device != "cpu" or family not in _SPREAD_WELL or minutes < 1:
-        return 1
-    return max(1, min(cores, batch // _LEAST_SHARE))
+def _crew(family: str, settings: dict[str, Any], minutes: float, batch: int, device: str, cores: int) -> dict[str, int]:
+    """How many processes share each batch. They take seconds to meet, which the shortest runs do not have.
+
+    Before the projected critic each of two looks at statistics of its own rows, as its authors' eight do."""
+    most = min(cores, batch // _LEAST_SHARE)
+    if device != "cpu" or minutes < 1 or most < 2:
+        return {}
+    if settings.get("projected"):
+        return {"processes": 2, "ghost_batches": 2}
+    return {"processes": most} if family in _SPREAD_WELL else {}
 
 
 def _rounded(value: float) -> float:

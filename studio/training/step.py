@@ -23,6 +23,7 @@ from studio.training.pictures import codes_of, make_pictures, place_in_order, re
 from studio.training.recogniser import code_error
 from studio.training.regularisers import clip_weights, feature_distance, lecam, moved_means, smoothed
 from studio.training.state import TrainState, scale_rates
+from studio.training.statistics import normalising
 
 __all__ = ["Batch", "Bench", "Metrics", "NotFinite", "place_in_order", "train_step"]
 
@@ -73,6 +74,11 @@ def train_step(bench: Bench, state: TrainState) -> Metrics:
         NotFinite: a loss or a slope is no number; weights may have moved in an earlier part of this step. On a GPU it
             comes one step late.
     """
+    with normalising(bench, state):
+        return _train_step(bench, state)
+
+
+def _train_step(bench: Bench, state: TrainState) -> Metrics:
     config, begun = bench.config, state.kimg
     warming = begun < config.critic_warmup_kimg
     real, label = real_pictures(bench, state, 0)

@@ -6,7 +6,7 @@ import torch
 from studio.errors import Damaged
 from studio.features import sight
 from studio.features.fold_sight import _PARTS, folded
-from studio.features.sight import WIDTHS, Block, Folded, HalvedEach, Sight, load_sight
+from studio.features.sight import WIDTHS, Block, Folded, Sight, load_sight
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -97,16 +97,3 @@ def test_a_damaged_file_is_told(tmp_path, monkeypatch):
     load_sight.cache_clear()
     with pytest.raises(Damaged, match="cannot be read"):
         load_sight(torch.device("cpu"))
-
-
-@pytest.mark.parametrize(("size", "side"), [(3, 9), (5, 11), (3, 8)])
-def test_the_slope_of_halving_each_channel_is_that_of_the_convolution(size, side):
-    torch.manual_seed(0)
-    pictures = torch.randn(2, 6, side, side, dtype=torch.float64, requires_grad=True)
-    weight, bias = torch.randn(6, 1, size, size, dtype=torch.float64), torch.randn(6, dtype=torch.float64)
-    expected = torch.nn.functional.conv2d(pictures, weight, bias, stride=2, groups=6)
-    made, slope = HalvedEach.apply(pictures, weight, bias), torch.randn_like(expected)
-    assert torch.equal(made, expected)
-    both = (torch.autograd.grad(each, pictures, slope)[0] for each in (expected, made))
-    assert torch.allclose(*both, atol=1e-12)
-    assert torch.autograd.gradgradcheck(lambda images: HalvedEach.apply(images, weight, bias), (pictures,))

@@ -59,3 +59,39 @@ def test_nothing_is_computed_that_nobody_asked_for():
     bent = fused.convolve_bent(images, weight, bias, padding=1)
     (slope,) = torch.autograd.grad(bent.sum(), images)
     assert slope.shape == images.shape and weight.grad is None
+
+
+def frozen_operators(images, weight, bias, stride, clips):
+    """Padding as TensorFlow has it, convolution and ReLU6, one after the other."""
+    size, groups = weight.shape[2], len(weight) if weight.shape[1] == 1 else 1
+    before = (size - stride) // 2
+    padded = F.pad(images, (before, size - stride - before) * 2) if stride > 1 else F.pad(images, (size // 2,) * 4)
+    made = F.conv2d(padded, weight, bias, stride, groups=groups)
+    return F.relu6(made) if clips else made
+
+
+@pytest.mark.parametrize("clips", [True, False])
+@pytest.mark.parametrize("size, stride", [(1, 1), (3, 1), (5, 1), (3, 2), (5, 2)])
+@pytest.mark.parametrize("each", [True, False])
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_a_frozen_convolution_is_three_operators(kind, each, size, stride, clips):
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((2, 6, 8, 8), (6, 1, size, size) if each else (5, 6, size, size), (6 if each else 5,))
+    images, weight, bias = (3 * torch.randn(shape, dtype=kind, generator=generator) for shape in shapes)
+    images.requires_grad_(True)
+    expected = frozen_operators(images, weight, bias, stride, clips)
+    made = fused.convolve_frozen(images, weight, bias, stride=stride, clips=clips)
+    torch.testing.assert_close(made, expected)
+    slope = torch.randn(expected.shape, dtype=kind, generator=generator)
+    torch.testing.assert_close(*(torch.autograd.grad(each, images, slope)[0] for each in (made, expected)))
+
+
+def test_a_frozen_convolution_has_second_slopes():
+    generator = torch.Generator().manual_seed(0)
+    images, weight, bias = (
+        torch.randn(s, dtype=torch.float64, generator=generator) for s in ((1, 2, 4, 4), (2, 1, 3, 3), (2,))
+    )
+    images.requires_grad_(True)
+    assert torch.autograd.gradgradcheck(
+        lambda x: fused.convolve_frozen(x, weight, bias, stride=2, clips=True), (images,)
+    )

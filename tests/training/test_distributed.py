@@ -60,6 +60,16 @@ def kinds(tmp_path):
         "objective": "relativistic_average",
         "lecam": 0.3,
     }
+    projected = dataclasses.replace(
+        other(plain, "fastgan", width=4, critic_width=2, projected=True),
+        optimizer="sgd",
+        r1_gamma=0.0,
+        augment="none",
+        blur_px=1.0,
+        share_pictures=True,
+        d_learning_rate=1e-5,
+        g_learning_rate=1e-5,
+    )
     return {
         "stylegan2": dataclasses.replace(
             base, instance_noise=0.1, r2_gamma=0.5, augment_start_p=0.6, d_steps=2, info_weight=1.0
@@ -69,16 +79,9 @@ def kinds(tmp_path):
         "fastgan": dataclasses.replace(
             other(plain, "fastgan", width=4, critic_width=4), optimizer="sgd", r1_gamma=0.0, augment="none"
         ),
-        "projected": dataclasses.replace(
-            other(plain, "fastgan", width=4, critic_width=2, projected=True),
-            optimizer="sgd",
-            r1_gamma=0.0,
-            augment="none",
-            blur_px=1.0,
-            share_pictures=True,
-            d_learning_rate=1e-5,
-            g_learning_rate=1e-5,
-        ),
+        "projected": projected,
+        "in parts": dataclasses.replace(projected, ghost_batches=2),
+        "in smaller parts": dataclasses.replace(projected, ghost_batches=4),
     }
 
 
@@ -109,12 +112,13 @@ def test_two_processes_compute_what_one_does_and_fail_together(tmp_path):
 
 
 def must_agree(name, one, two):
-    worst = 0.0
+    """To rounding in the first step; from there it grows, and faster the sharper the critic sees."""
+    apart = []
     for before, after in zip(one["steps"], two["steps"], strict=True):
         assert before.keys() == after.keys()
-        worst = max(worst, *(abs(before[key] - after[key]) / max(1.0, abs(before[key])) for key in before))
-    # rounding grows on the way through the frozen network, and more where all pictures are nearly one grey
-    assert worst < (1e-3 if name == "projected" else 1e-4), f"{name}: {worst}"
+        apart.append(max(abs(before[key] - after[key]) / max(1.0, abs(before[key])) for key in before))
+    most = {"stylegan2": 5e-4, "mlp": 1e-4, "dcgan": 1e-4, "fastgan": 1e-4}.get(name, 3e-3)
+    assert apart[0] < 5e-5 and max(apart) < most, f"{name}: {apart}"
     assert two["weights"] == pytest.approx(one["weights"], rel=1e-4, abs=1e-5)
 
 

@@ -112,7 +112,10 @@ def test_cores_share_the_batch_where_that_is_quicker():
     styled = {"family": "stylegan2"}
     assert shared_by(**styled) == shared_by(family="r3gan") == shared_by(**styled, cores=8) == 2
     alone = ({"device": "cuda"}, {"cores": 1}, {"minutes": 0.5})
-    assert {shared_by(**styled, **given) for given in alone} == {shared_by()} == {1}
+    assert {shared_by(**styled, **given) for given in alone} == {shared_by(**given) for given in alone} == {1}
+    assert shared_by(family="dcgan") == 1
+    projected = plan(5, INFO, **LAPTOP | {"cores": 8}).config
+    assert projected.processes == projected.ghost_batches == 2
 
 
 def test_odd_sizes():
