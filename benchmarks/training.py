@@ -4,8 +4,8 @@ python -m benchmarks.training                                StyleGAN2 and FastG
 python -m benchmarks.training stylegan2 --sizes 64 --width 64 --batch 16
 
 Plain is float32 as published: pictures channel by channel, filters slid over each channel, Adam weight by weight. The
-studio's is what `auto` chooses on this machine. A step is G, D and its share of the lazy penalties; the peak is what a
-3 x 3 convolution of 128 channels at 32 px reaches here, measured in the same run.
+studio's is what the plan chooses on this machine, with as many processes. A step is G, D and its share of the lazy
+penalties; the peak is what a 3 x 3 convolution of 128 channels at 32 px reaches here, measured in the same run.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from studio.training.process import QUICKER
+from studio.training.process import QUICKER, processes
 
 if not QUICKER.keys() <= os.environ.keys():  # the C library reads them once, at the start
     os.execve(sys.executable, [sys.executable, "-m", "benchmarks.training", *sys.argv[1:]], {**QUICKER, **os.environ})
@@ -33,8 +34,11 @@ from benchmarks import plain
 from studio.data.info import DatasetInfo
 from studio.families import stylegan2
 from studio.families.base import FAMILIES
+from studio.training import distributed
 from studio.training.bench import Bench
 from studio.training.config import TrainConfig
+from studio.training.distributed import ALONE, World
+from studio.training.opening import process_threads
 from studio.training.plan import plan
 from studio.training.state import TrainState, compute_dtype, new_state, pick_device
 from studio.training.step import train_step
@@ -47,25 +51,37 @@ _ALL = (("stylegan2", (32, 64, 128, 256)), ("fastgan", (32, 64, 128, 256)), ("dc
 
 
 def main() -> None:
-    """Print one table."""
+    """Print one table, with the help of as many processes as the plans have."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("families", nargs="*", choices=[*FAMILIES, []], default=[])
     parser.add_argument("--sizes", type=int, nargs="+")
     parser.add_argument("--width", type=int, default=0, help="channels at full size; 0: as planned for half an hour")
     parser.add_argument("--batch", type=int, default=0, help="0: as planned")
     chosen = parser.parse_args()
+    wanted = [(name, chosen.sizes or [64]) for name in chosen.families] or _ALL
+    configs = [planned(name, size, chosen.width, chosen.batch) for name, sizes in wanted for size in sizes]
+    most = max(config.processes for config in configs)
+    if processes() == 1 < most:
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={most}"]
+        environment = {"OMP_NUM_THREADS": str(os.cpu_count()), **os.environ}
+        sys.exit(subprocess.run([*command, "-m", "benchmarks.training", *sys.argv[1:]], env=environment).returncode)
+    with distributed.joined(distributed.from_environment()) as world:
+        measure(configs, world)
+
+
+def measure(configs: Sequence[TrainConfig], world: World) -> None:
+    """The table; processes that do not lead work in steps that they share."""
     torch.manual_seed(0)
     device = pick_device(TrainConfig())
     dtype = compute_dtype(TrainConfig(), device)
-    peak = convolution_peak(device, dtype)
-    cores = os.cpu_count()
-    print(
-        f"{cores} cores, {device}, torch {torch.__version__}; peak of a convolution in {dtype}: {peak / 1e12:.2f} TFLOP/s"
-    )
-    wanted = [(name, chosen.sizes or [64]) for name in chosen.families] or _ALL
-    for name, sizes in wanted:
-        for size in sizes:
-            compare(planned(name, size, chosen.width, chosen.batch), device, dtype, peak)
+    peak = 0.0
+    if world.rank == 0:  # the others wait for its first order, or they would take part of the peak
+        peak = convolution_peak(device, dtype)
+        here = f"{os.cpu_count()} cores, {device}, torch {torch.__version__}"
+        print(f"{here}; peak of a convolution in {dtype}: {peak / 1e12:.2f} TFLOP/s")
+    goes_on(world, True)
+    for config in configs:
+        compare(config, device, dtype, peak, world)
 
 
 def planned(name: str, size: int, width: int, batch: int) -> TrainConfig:
@@ -80,15 +96,22 @@ def planned(name: str, size: int, width: int, batch: int) -> TrainConfig:
     return replace(config, settings=settings, batch=batch or config.batch)
 
 
-def compare(config: TrainConfig, device: torch.device, dtype: torch.dtype, peak: float) -> None:
+def compare(config: TrainConfig, device: torch.device, dtype: torch.dtype, peak: float, world: World) -> None:
     """One line: pictures a second, plain and as the studio does it, and its share of the peak."""
-    ours, published = step_of(config, device, dtype), step_of(config, device, torch.float32, plainly=True)
-    seconds = in_turns({"plain": published, "studio": ours}, config)
+    shares = world if config.processes == world.size else ALONE
+    if world.rank and shares is ALONE:
+        return
+    ours = step_of(config, device, dtype, world=shares)
+    published = nothing if world.rank else step_of(config, device, torch.float32, plainly=True)
+    seconds = in_turns({"plain": published, "studio": ours}, config, shares)
+    if world.rank:
+        return
     work = operations(step_of(config, torch.device("cpu"), torch.float32), config)
     rates = {name: config.batch / value for name, value in seconds.items()}
     width = config.settings.get("width") or config.settings.get("channel_base", 0) // config.settings["resolution"]
     print(
-        f"{config.family} {config.settings['resolution']:4d} px width {width:3d} batch {config.batch:2d}:  "
+        f"{config.family} {config.settings['resolution']:4d} px width {width:3d} batch {config.batch:2d} "
+        f"by {shares.size}:  "
         f"plain {rates['plain']:7.1f}/s  studio {rates['studio']:7.1f}/s  {rates['studio'] / rates['plain']:4.1f}x  "
         f"{work / config.batch / 1e9:5.1f} GFLOP a picture, {work / seconds['studio'] / 1e12:.2f} TFLOP/s, "
         f"{work / seconds['studio'] / peak:.0%} of the peak",
@@ -100,8 +123,14 @@ Step = Callable[[int], None]
 """Does the step of that number."""
 
 
-def step_of(config: TrainConfig, device: torch.device, dtype: torch.dtype, *, plainly: bool = False) -> Step:
-    """A step of fresh networks on made-up pictures."""
+def nothing(number: int) -> None:
+    """What the others do while the leader does the plain step."""
+
+
+def step_of(
+    config: TrainConfig, device: torch.device, dtype: torch.dtype, *, plainly: bool = False, world: World = ALONE
+) -> Step:
+    """A step of fresh networks on made-up pictures, which `world` shares; it leaves all cores to others in the end."""
     size = config.settings["resolution"]
     pixels = torch.randint(0, 256, (_PICTURES, config.settings.get("channels", 3), size, size), dtype=torch.uint8)
     numbers = torch.zeros(_PICTURES, dtype=torch.long)
@@ -111,6 +140,7 @@ def step_of(config: TrainConfig, device: torch.device, dtype: torch.dtype, *, pl
         dtype=dtype,
         count=_PICTURES,
         batch=lambda places: (pixels[places], numbers[places]),
+        world=world,
     )
     state = new_state(config, device, None)
     if plainly:
@@ -118,7 +148,11 @@ def step_of(config: TrainConfig, device: torch.device, dtype: torch.dtype, *, pl
 
     def step(number: int) -> None:
         state.step = number
+        torch.set_num_threads(process_threads(config, world))
+        world.agree()
         train_step(bench, state)
+        world.agree()
+        torch.set_num_threads(process_threads(config))
         if device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -140,7 +174,7 @@ def make_plain(config: TrainConfig, state: TrainState) -> None:
         setattr(state, name, torch.optim.Adam(weights, lr=rate, betas=betas, foreach=False))
 
 
-def in_turns(steps: Mapping[str, Step], config: TrainConfig) -> dict[str, float]:
+def in_turns(steps: Mapping[str, Step], config: TrainConfig, world: World) -> dict[str, float]:
     """Seconds of an average step of each: medians of steps with and without the lazy penalties, weighed."""
     interval = config.r1_interval if config.smooths_lazily else 1
     times: dict[tuple[str, bool], list[float]] = {}
@@ -150,7 +184,7 @@ def in_turns(steps: Mapping[str, Step], config: TrainConfig) -> dict[str, float]
             step(0 if lazy else 1)
     end = time.perf_counter() + _SECONDS
     rounds = 0
-    while rounds < _LEAST_ROUNDS or (rounds < _MOST_ROUNDS and time.perf_counter() < end):
+    while goes_on(world, rounds < _LEAST_ROUNDS or (rounds < _MOST_ROUNDS and time.perf_counter() < end)):
         rounds += 1
         for (name, lazy), taken in times.items():
             begun = time.perf_counter()
@@ -158,6 +192,11 @@ def in_turns(steps: Mapping[str, Step], config: TrainConfig) -> dict[str, float]
             taken.append(time.perf_counter() - begun)
     middle = {key: statistics.median(taken) for key, taken in times.items()}
     return {name: (middle[name, True] + (interval - 1) * middle[name, False]) / interval for name in steps}
+
+
+def goes_on(world: World, wanted: bool) -> bool:
+    """Whether the leader wants another round."""
+    return bool(world.tell(wanted)) if world.together else wanted
 
 
 def operations(step: Step, config: TrainConfig) -> float:

@@ -64,10 +64,21 @@ class GhostBatches(_Statistics):
         self._parts = parts
 
     def normalised(self, images: Tensor, *given: Any, **named: Any) -> Tensor:
-        result = torch.empty_like(images)
-        for part in range(self._parts):
-            result[part :: self._parts] = F.batch_norm(images[part :: self._parts], *given, **named)
-        return result
+        last = images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last)
+        rows = images.permute(0, 2, 3, 1) if last else images  # so that copies walk through memory as it lies
+        parts = [_packed(part) for part in rows.reshape(-1, self._parts, *rows.shape[1:]).unbind(1)]
+        parts = [F.batch_norm(part.permute(0, 3, 1, 2) if last else part, *given, **named) for part in parts]
+        parts = [_packed(part.permute(0, 2, 3, 1) if last else part) for part in parts]
+        rows = torch.stack(parts, dim=1).flatten(0, 1)
+        return rows.permute(0, 3, 1, 2) if last else rows
+
+
+def _packed(values: Tensor) -> Tensor:
+    """The same without gaps, and so its slope: batch normalisation is five times as slow on others."""
+    values = values.contiguous()
+    if values.requires_grad:
+        values.register_hook(torch.Tensor.contiguous)  # type: ignore[no-untyped-call]
+    return values
 
 
 class SharedStatistics(_Statistics):
