@@ -57,18 +57,26 @@ class _Statistics(TorchFunctionMode):
 
 class GhostBatches(_Statistics):
     """Every `parts`-th row is normalised together, as if it were a batch (Hoffer et al. 2017, "Train longer, generalize
-    better"). They are the rows that as many processes would have."""
+    better"). They are the rows that as many processes would have; the statistics kept for play are the first ones', as the
+    leader's would be. What cannot be parted evenly is left together."""
 
     def __init__(self, parts: int) -> None:
         super().__init__()
         self._parts = parts
 
-    def normalised(self, images: Tensor, *given: Any, **named: Any) -> Tensor:
+    def normalised(
+        self, images: Tensor, kept_mean: Tensor | None, kept_variance: Tensor | None, *given: Any, **named: Any
+    ) -> Tensor:
+        if len(images) % self._parts:
+            return F.batch_norm(images, kept_mean, kept_variance, *given, **named)
         last = images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last)
         rows = images.permute(0, 2, 3, 1) if last else images  # so that copies walk through memory as it lies
-        parts = [_packed(part) for part in rows.reshape(-1, self._parts, *rows.shape[1:]).unbind(1)]
-        parts = [F.batch_norm(part.permute(0, 3, 1, 2) if last else part, *given, **named) for part in parts]
-        parts = [_packed(part.permute(0, 2, 3, 1) if last else part) for part in parts]
+        parts = []
+        for part in rows.reshape(-1, self._parts, *rows.shape[1:]).unbind(1):
+            part = _packed(part).permute(0, 3, 1, 2) if last else _packed(part)
+            part = F.batch_norm(part, kept_mean, kept_variance, *given, **named)
+            kept_mean = kept_variance = None
+            parts.append(_packed(part.permute(0, 2, 3, 1) if last else part))
         rows = torch.stack(parts, dim=1).flatten(0, 1)
         return rows.permute(0, 3, 1, 2) if last else rows
 
