@@ -9,6 +9,7 @@ normalisation is folded into the weights at import.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, cast
@@ -41,6 +42,7 @@ _CALIBRATION_PICTURES_LARGE = 64
 _LARGE = 512
 _CALIBRATION_BATCH = 16
 _GATE_GAIN = 1.85
+_OPEN = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,10 @@ class Normalisation(nn.BatchNorm2d):
         scale = self.weight * torch.rsqrt(cast(Tensor, self.running_var) + self.eps)
         return scale, self.bias - cast(Tensor, self.running_mean) * scale
 
+    def set_factors(self, channels: slice, scale: Tensor, shift: Tensor) -> None:
+        """Let these channels, once normalised, be scaled and shifted so."""
+        self.weight[channels], self.bias[channels] = scale, shift
+
 
 class ClassNormalisation(nn.Module):
     """Batch normalisation whose gain and shift come from the embedded class (de Vries et al. 2017)."""
@@ -132,6 +138,11 @@ class ClassNormalisation(nn.Module):
         """The scale [c] and the shift [c] that play amounts to before `modulate`."""
         scale = torch.rsqrt(self.stored_var + self.eps)
         return scale, -self.stored_mean * scale
+
+    def set_factors(self, channels: slice, scale: Tensor, shift: Tensor) -> None:
+        """Let these channels, once normalised, be scaled and shifted so under every class."""
+        self.gain.weight[channels], self.gain.bias[channels] = 0, scale - 1
+        self.bias.weight[channels], self.bias.bias[channels] = 0, shift
 
 
 class Grain(nn.Module):
@@ -367,6 +378,40 @@ class Generator(SingleLatent):
     def measure(self) -> None:
         """Measure the normalisation anew on a few pictures, for a network that training has just averaged."""
         measure_statistics(self, _CALIBRATION_BATCH if self.resolution >= _LARGE // 2 else 2 * _CALIBRATION_BATCH)
+
+
+@torch.no_grad()
+def let_through(grown: Generator, small: Generator) -> None:
+    """Make `grown`, which has the layers of `small` and one block more, begin with its pictures enlarged.
+
+    The colours of `small` are the first features of the new block, whose gates stand open for them; normalisation gives
+    them the mean and the spread that they had. The last layer listens to nothing else at first.
+    """
+    numbers = range(_CALIBRATION_BATCH)
+    label = None
+    if small.classes:
+        label = F.one_hot(torch.arange(len(numbers)) % small.classes, small.classes).float()
+    pictures = small(seeds.latents(numbers, small.z_dim), label)
+    spread, mean = torch.std_mean(pictures, dim=(0, 2, 3))
+    size, colours = grown.resolution, len(mean)
+    for place, step in enumerate(cast(UpBlock, grown.get_submodule(f"feat_{size}")).steps()):
+        width = len(step.convolution.weight) // 2
+        values, gates = slice(colours), slice(width, width + colours)
+        step.convolution.weight[values] = 0
+        if place:
+            step.convolution.weight[values, :colours, 1, 1] = torch.eye(colours)
+        else:
+            step.convolution.weight[values] = small.to_big.weight
+        step.normalisation.set_factors(values, spread, mean)
+        step.normalisation.set_factors(gates, torch.zeros(colours), torch.full((colours,), _OPEN))
+    opened = 1 / (1 + math.exp(-_OPEN))
+    if size in EXCITED_BY:
+        cast(nn.Conv2d, cast(Excitation, grown.get_submodule(f"se_{size}")).main[3]).weight[:colours] = 0
+        opened /= 2
+    grown.to_big.weight.zero_()
+    grown.to_big.weight[:, :colours, 1, 1] = torch.eye(colours) / opened
+    if grown.to_big.bias is not None:
+        grown.to_big.bias.zero_()
 
 
 @torch.no_grad()

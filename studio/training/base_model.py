@@ -47,7 +47,7 @@ class Fit:
 def fit(card: ModelCard, info: DatasetInfo, size_px: int = 0) -> Fit:
     """What becomes of a model when it learns from pictures of another size, other colours or other classes.
 
-    Where the run has time for pictures of `size_px` and they are as large, a smaller StyleGAN2 grows to that size.
+    Where the run has time for pictures of `size_px` and they are as large, a smaller model that `can_grow` does.
 
     Raises:
         BadInput: training cannot go on from it.
@@ -71,6 +71,11 @@ def fit(card: ModelCard, info: DatasetInfo, size_px: int = 0) -> Fit:
     return Fit(settings=settings, critic=critic, reasons=(*_reasons(card, info, settings), *_of_critic(card, critic)))
 
 
+def can_grow(card: ModelCard) -> bool:
+    """Whether its family can have further layers for pictures of twice the size and keep all others."""
+    return card.family == "stylegan2" or bool(card.settings.get("projected"))
+
+
 def require_fit(card: ModelCard, info: DatasetInfo, config: TrainConfig | None = None) -> None:
     """Raise BadInput, with the sentence that says why, if training cannot go on from a model.
 
@@ -89,7 +94,7 @@ def _resolution(card: ModelCard, info: DatasetInfo, size_px: int) -> int:
     """The model's size; for smaller pictures, where its family can leave out its last layers, the next below theirs;
     and where it can have further ones, the size that is asked for."""
     if info.resolution >= card.resolution:
-        grows = card.family == "stylegan2" and info.resolution % max(size_px, 1) == 0
+        grows = can_grow(card) and info.resolution % max(size_px, 1) == 0
         return max(card.resolution, size_px) if grows else card.resolution
     size = 1 << (info.resolution.bit_length() - 1)
     if card.family == "stylegan2" and size >= _SMALLEST_CUT_PX:

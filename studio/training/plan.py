@@ -16,7 +16,7 @@ from typing import Any
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
 from studio.families.base import FIRST_CHOICE
-from studio.training.base_model import Fit, fit
+from studio.training.base_model import Fit, can_grow, fit
 from studio.training.config import TrainConfig, changed
 from studio.weights.card import ModelCard
 from studio.words import counted
@@ -27,14 +27,10 @@ _WANTED_KIMG_AT_5_MINUTES = 10.0
 _WANTED_GROWTH = 0.6
 _LARGEST_OF_MLP = 64
 _HEAD_START = 4.0
-_PROJECTED_COST = 2.0
-"""A whole step in passes of the forger alone, in units of `macs_per_second`: measured at 64 px and a width of 32."""
 _SPREAD_WELL = ("stylegan2", "r3gan")
 """Families that two processes of one core each train quicker than one process of two: 1.3 and 1.2 times, and 1.4 times
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
 _LEAST_SHARE = 8
-_GROW = ("stylegan2",)
-"""Families whose models can double their size and still draw what they drew."""
 _BLUR_OF_SIDE = 32
 _BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.35, 10.0
 _CALM_FROM, _LEAST_CALMED_KIMG = 0.85, 30.0
@@ -50,14 +46,16 @@ class Speed:
     through memory over its largest features.
 
     A training step costs about nine passes of G; the figures below were measured with whole steps, per pass of one G.
-    Before the projected critic it costs fewer, of wider layers, and what the critic sees costs `sight_seconds` a picture of
-    128 px.
+    Before the projected critic a FastGAN's multiply-adds go at another rate, what the critic sees costs `sight_seconds` a
+    picture of 128 px, and the picture itself `pixel_seconds` for each 64 x 64 pixels.
     """
 
     macs_per_second: float
     overhead_seconds: float
     values_per_second: float = math.inf
+    projected_macs_per_second: float = 60e9
     sight_seconds: float = 0.02
+    pixel_seconds: float = 0.0066
 
     def images_per_second(self, resolution: int, width: int, widest: int = 0) -> float:
         """Pictures a second at `width` channels at full size and at most `widest`; 0 is what the plan gives such a width."""
@@ -67,7 +65,8 @@ class Speed:
     def projected_per_second(self, resolution: int, width: int) -> float:
         """Pictures a second of a FastGAN of this width before the projected critic."""
         sight = self.sight_seconds * (min(max(resolution, 128), 256) / 128) ** 2
-        return 1 / (sight + _PROJECTED_COST * fastgan_macs(resolution, width) / self.macs_per_second)
+        pixels = self.pixel_seconds * (resolution / 64) ** 2
+        return 1 / (sight + pixels + fastgan_macs(resolution, width) / self.projected_macs_per_second)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +150,7 @@ def suggested_base(
         (card.resolution, card.kimg, id)
         for id, card in cards.items()
         if card.family == family
-        and sum((card.resolution >= size, minutes <= SHORT_MINUTES, family in _GROW)) >= 2
+        and sum((card.resolution >= size, minutes <= SHORT_MINUTES, can_grow(card))) >= 2
         and _rate(speed, {**card.settings, "resolution": card.resolution}) >= least
         and not card.classes
         and _keeps_all(card, info)
@@ -166,13 +165,20 @@ def _grown(base: ModelCard, minutes: float, info: DatasetInfo, speed: Speed) -> 
     A second doubling asks for twice as many, as then twice as many layers begin with nothing; and so on.
     """
     size, enough = base.resolution, _wanted_rate(minutes)
-    if base.family not in _GROW:
-        return size
-    while info.resolution % (2 * size) == 0 and int(base.settings["channel_base"]) >= 2 * size * _WIDTHS[-1]:
+    while can_grow(base) and info.resolution % (2 * size) == 0 and _finest_width(base, 2 * size) >= _WIDTHS[-1]:
         if _rate(speed, {**base.settings, "resolution": 2 * size}) < enough:
             break
         size, enough = 2 * size, 2 * enough
     return size
+
+
+def _finest_width(base: ModelCard, resolution: int) -> float:
+    """The feature channels at full size of a base that has grown to `resolution`."""
+    if base.family == "stylegan2":
+        return int(base.settings["channel_base"]) / resolution
+    from studio.families.fastgan import CHANNELS
+
+    return int(base.settings["width"]) * CHANNELS.get(resolution, 0.0)
 
 
 def _keeps_all(card: ModelCard, info: DatasetInfo) -> bool:
@@ -186,15 +192,24 @@ def _keeps_all(card: ModelCard, info: DatasetInfo) -> bool:
 def speed_of(device: str, cores: int, has_bfloat16: bool) -> Speed:
     """The speed of a machine, rounded down from what was measured."""
     if device == "cuda":
-        return Speed(macs_per_second=1.5e12, overhead_seconds=2e-3, sight_seconds=1e-3)
+        return Speed(
+            macs_per_second=1.5e12, overhead_seconds=2e-3,
+            projected_macs_per_second=7.5e11, sight_seconds=1e-3, pixel_seconds=2e-4,
+        )  # fmt: skip
     if device == "mps":
-        return Speed(macs_per_second=1.0e11, overhead_seconds=4e-3, sight_seconds=5e-3)
+        return Speed(
+            macs_per_second=1.0e11, overhead_seconds=4e-3,
+            projected_macs_per_second=5e10, sight_seconds=5e-3, pixel_seconds=1e-3,
+        )  # fmt: skip
     if has_bfloat16:
         return Speed(
             macs_per_second=cores * 75e9, overhead_seconds=0.019 / cores, values_per_second=cores * 9e6,
-            sight_seconds=0.019 / cores,
+            projected_macs_per_second=cores * 60e9, sight_seconds=0.02 / cores, pixel_seconds=0.0066 / cores,
         )  # fmt: skip
-    return Speed(macs_per_second=cores * 5.5e9, overhead_seconds=0.016 / cores, sight_seconds=0.03 / cores)
+    return Speed(
+        macs_per_second=cores * 5.5e9, overhead_seconds=0.016 / cores,
+        projected_macs_per_second=cores * 13e9, sight_seconds=0.04 / cores, pixel_seconds=0.014 / cores,
+    )  # fmt: skip
 
 
 def generator_macs(resolution: int, width: int, widest: int = 0) -> float:

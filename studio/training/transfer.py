@@ -12,11 +12,12 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from studio.families import fastgan
 from studio.families.base import Family, NetworkSettings
 from studio.families.stylegan2 import Convolution, Linear
 
@@ -43,26 +44,29 @@ def carried(
     in colour, and opaque ones that come with alpha.
 
     Args:
-        wanted: differs from `settings` in resolution, channels (more) and classes alone. A StyleGAN2 that grows makes
-            its pictures enlarged.
+        wanted: differs from `settings` in resolution, channels (more) and classes alone. What grows makes its pictures
+            enlarged, a FastGAN nearly so.
         places: for each wanted class its number among those of `settings`, None for the mean of them.
         critic: whether it is the discriminator.
     """
     for after in _steps(settings, wanted):
         made = kind.discriminator(after) if critic else kind.generator(after)
         fill = partial(_grown, before=settings, after=after, places=places, critic=critic)
-        network = _filled(network, made, fill)
+        small, network = network, _filled(network, made, fill)
         if after.channels == 4 != settings.channels and not critic:
             _make_opaque(network, kind, after)
         if after.resolution > settings.resolution and not critic:
-            _add_nothing(network, settings.resolution)
+            _begin_enlarged(network, small)
         settings = after
     return network
 
 
 def _steps(settings: NetworkSettings, wanted: NetworkSettings) -> list[NetworkSettings]:
-    """From one to the other, with one difference at a time."""
+    """From one to the other, with one difference at a time; what grows doubles its size once in each."""
     found = []
+    while 2 * settings.resolution <= wanted.resolution:
+        settings = dataclasses.replace(settings, resolution=2 * settings.resolution)
+        found.append(settings)
     for name in ("resolution", "channels", "classes"):
         if getattr(settings, name) != getattr(wanted, name):
             changes: dict[str, Any] = {name: getattr(wanted, name)}
@@ -116,8 +120,10 @@ def _grown(
         grown = _coloured(found, axes[0], before.channels, after.channels, inputs=critic and axes[0] > 0)
     elif before.classes:
         grown = _classed(found, axes[0], before.classes, places)
+    elif critic or after.resolution > before.resolution:
+        grown = None
     else:
-        grown = None if critic else _padded(found, axes[0], like.shape[axes[0]])
+        grown = _padded(found, axes[0], like.shape[axes[0]])
     return grown * balance if grown is not None and grown.shape == like.shape else None
 
 
@@ -149,8 +155,12 @@ def _padded(found: Tensor, axis: int, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def _add_nothing(generator: nn.Module, size: int) -> None:
-    """Let the blocks above `size` px of a StyleGAN2 add nothing to the enlarged picture at first."""
+def _begin_enlarged(generator: nn.Module, small: nn.Module) -> None:
+    """Let the blocks that `small` has not add nothing to its enlarged picture at first."""
+    if isinstance(generator, fastgan.Generator):
+        fastgan.let_through(generator, cast(fastgan.Generator, small))
+        return
+    size = cast(int, small.resolution)
     for name, value in generator.named_parameters():
         block = re.fullmatch(r"synthesis\.b(\d+)\.torgb\.(weight|bias)", name)
         if block and int(block[1]) > size:

@@ -180,7 +180,9 @@ def test_a_short_run_starts_from_a_model_of_its_size():
     cards["quick"] = card(family="fastgan", settings=quick)
     small = dataclasses.replace(info, resolution=64)
     assert suggested_base(cards, small, 5, speed=speed) == "quick", "what is the first choice needs a model of its kind"
-    assert suggested_base(cards, info, 5, speed=speed) == "", "a FastGAN cannot grow"
+    assert suggested_base(cards, info, 5, speed=speed) == "quick", "it can grow, if there is time"
+    plain = card(family="fastgan", settings=quick | {"projected": False})
+    assert suggested_base({"plain": plain}, info, 5, speed=speed) == "", "the critic of its authors cannot grow"
     assert suggested_base(cards, small, 180, speed=speed) == "", "with more time a fresh one is wider"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from stand_ins import FINGERPRINT, make_config, make_dataset, make_run
 from torch import Tensor, nn
 
@@ -123,6 +124,21 @@ def test_a_model_that_grows_begins_with_its_pictures_enlarged(times: int) -> Non
         for _ in range(times):
             enlarged = upsample(enlarged)
         assert torch.allclose(after(z), enlarged, atol=1e-5) and after(z).shape[-1] == 16 * 2**times
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_fastgan_that_grows_begins_nearly_so(times: int, classes: int) -> None:
+    small = settings_of("fastgan", resolution=16, projected=True, classes=classes)
+    large = dataclasses.replace(small, resolution=16 * 2**times)
+    before: Any = generator_of("fastgan", small).train()
+    after: Any = transfer.carried(before, family("fastgan"), large, settings=small)
+    label = torch.eye(2)[torch.arange(16) % 2] if classes else None
+    with torch.no_grad():
+        pictures, grown = (network(seeds.latents(range(16), small.z_dim), label) for network in (before, after))
+        shrunk = F.avg_pool2d(grown, 2**times)
+    assert grown.shape[-1] == large.resolution
+    assert torch.corrcoef(torch.stack([pictures.flatten(), shrunk.flatten()]))[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("size", [32, 64])
