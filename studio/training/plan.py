@@ -136,9 +136,9 @@ def suggested_base(
     A model of other things knows already how edges and surfaces look: after five minutes on 100 paintings a StyleGAN2's
     pictures were four times nearer to the set than those of a fresh one, and a FastGAN came as near in half the time
     (docs/recipes.md). It must be of the family that the run would have anyway, and have its critic, as a new one unlearns
-    much, and be of the size that the run would have anyway; in an hour or less a smaller one will do that can grow, and in
-    more a fresh one, which is wider, if it cannot. A larger one will do if the run still sees a quarter of the pictures that
-    a fresh model would need.
+    much, and be of the size that the run would have anyway. In an hour or less a smaller one will do that can grow; in more
+    only a StyleGAN2, as a fresh FastGAN is wider than those that there are. A larger one will do if the run still sees a
+    quarter of the pictures that a fresh model would need.
     """
     if info.labels:
         return ""
@@ -150,12 +150,18 @@ def suggested_base(
         (card.resolution, card.kimg, id)
         for id, card in cards.items()
         if card.family == family
-        and sum((card.resolution >= size, minutes <= SHORT_MINUTES, can_grow(card))) >= 2
+        and _serves(card, size, minutes)
         and _rate(speed, {**card.settings, "resolution": card.resolution}) >= least
         and not card.classes
         and _keeps_all(card, info)
     ]
     return max(found)[2] if found else ""
+
+
+def _serves(card: ModelCard, size: int, minutes: float) -> bool:
+    if minutes <= SHORT_MINUTES:
+        return card.resolution >= size or can_grow(card)
+    return card.resolution >= size and card.family == "stylegan2"
 
 
 def _grown(base: ModelCard, minutes: float, info: DatasetInfo, speed: Speed) -> int:
