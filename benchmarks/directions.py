@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from studio.features.fitting import coloured, fitted
 from studio.latent import traits
 from studio.latent.directions import Direction, moved
 from studio.ops import seeds
@@ -26,7 +25,6 @@ from studio.weights.store import load_generator
 
 _SEEDS = range(24)
 _REACH = 2.0
-_READ_PX = 32
 _BATCH = 16
 
 
@@ -59,14 +57,7 @@ def told(generator: Any, direction: Direction, spread: Tensor) -> tuple[float, f
     """How far the direction's own trait goes, the share of seeds that agree, and whether no other trait goes as far."""
     z = seeds.latents(_SEEDS, generator.z_dim)
     less, more = (
-        traits.read(
-            fitted(
-                coloured(
-                    generator.synthesize(moved(generator, z, direction, end), generator.constant_noise()).clamp(-1, 1)
-                ),
-                _READ_PX,
-            )
-        )
+        traits.measured(generator.synthesize(moved(generator, z, direction, end), generator.constant_noise()))
         for end in (-_REACH, _REACH)
     )
     changes = (more - less) / spread.clamp_min(1e-4)

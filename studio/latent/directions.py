@@ -212,6 +212,14 @@ def load_directions(path: Path) -> dict[str, Direction]:
     return {direction.name: direction for direction in loaded}
 
 
+def kept_directions(path: Path) -> dict[str, Direction] | None:
+    """The same; None if nothing was kept, or what was cannot be read."""
+    try:
+        return load_directions(path)
+    except Damaged:
+        return None
+
+
 def _read(entry: dict[str, Any], vector: Tensor) -> Direction:
     check, width = entry.get("check"), entry.get("width", len(vector))
     if check is not None:
@@ -222,12 +230,11 @@ def _read(entry: dict[str, Any], vector: Tensor) -> Direction:
 
 def find_or_load(generator: Generator, path: Path) -> dict[str, Direction]:
     """The directions saved in `path`, or found now and saved there. Name the file by the model's sha256."""
-    try:
-        return load_directions(path)
-    except Damaged:
+    found = kept_directions(path)
+    if found is None:
         found = find(generator)
         save_directions(path, found)
-        return found
+    return found
 
 
 def device_of(generator: Generator) -> torch.device:

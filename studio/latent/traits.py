@@ -56,8 +56,13 @@ def look(generator: Generator, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
     if generator.classes:
         label = F.one_hot(torch.as_tensor(numbers) % generator.classes, generator.classes).float().to(device)
     styles = generator.map(seeds.latents(numbers, generator.z_dim).to(device), label)
-    pictures = coloured(generator.synthesize(styles, generator.constant_noise()).float().clamp(-1, 1))
-    return styles.mean(dim=1).cpu().double(), read(fitted(pictures, _MEASURED_PX)).cpu().double()
+    pictures = generator.synthesize(styles, generator.constant_noise())
+    return styles.mean(dim=1).cpu().double(), measured(pictures).cpu().double()
+
+
+def measured(pictures: Tensor) -> Tensor:
+    """Pictures [n, c, h, w] as a generator makes them -> their traits [n, 15], read at one size."""
+    return read(fitted(coloured(pictures.float().clamp(-1, 1)), _MEASURED_PX))
 
 
 @torch.no_grad()

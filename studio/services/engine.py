@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from studio.errors import BadInput, Busy, Damaged, StudioError
+from studio.errors import BadInput, Busy, StudioError
 from studio.latent.cross import Cross, related
 from studio.latent.point import Point, Scene
 from studio.options import to_json
@@ -298,9 +298,10 @@ class Engine:
         player = self.player(model_id)
         if player.directions is None:
             taught = directions.codes(player.exact, player.card.codes)
-            named = _load(self.traits_file(model_id))
+            named = directions.kept_directions(self.traits_file(model_id)) or {}
             found = directions.find_or_load(player.exact, self._kept(player.card, "directions"))
-            player.directions = taught | named | found | _load(self._find(model_id) / INHERITED_FILE)
+            inherited = directions.kept_directions(self._find(model_id) / INHERITED_FILE) or {}
+            player.directions = taught | named | found | inherited
         return player.directions
 
     def traits_file(self, model_id: str) -> Path:
@@ -314,16 +315,6 @@ class Engine:
         """Read a model's directions again when they are next asked for: there are more."""
         if model_id in self._players:
             self._players[model_id].directions = None
-
-
-def _load(file: Path) -> dict[str, Direction]:
-    """Directions that were kept; none where there is no file, or a damaged one."""
-    from studio.latent.directions import load_directions
-
-    try:
-        return load_directions(file) if file.is_file() else {}
-    except Damaged:
-        return {}
 
 
 def _keep_large_buffers() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from studio.errors import Damaged
 from studio.services.engine import Engine, is_lasting
 from studio.services.jobs import Job, Jobs
 
@@ -28,13 +27,9 @@ class Naming:
         return self._jobs.start_once(f"traits of {model_id}", lambda job: self.settle(model_id, job))
 
     def _known(self, model_id: str) -> bool:
-        from studio.latent.directions import load_directions
+        from studio.latent.directions import kept_directions
 
-        try:
-            load_directions(self._engine.traits_file(model_id))
-        except Damaged:
-            return False
-        return True
+        return kept_directions(self._engine.traits_file(model_id)) is not None
 
     def settle(self, model_id: str, job: Job) -> int:
         """Look for them now and keep them; returns how many."""
