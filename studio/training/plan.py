@@ -53,9 +53,9 @@ class Speed:
     macs_per_second: float
     overhead_seconds: float
     values_per_second: float = math.inf
-    projected_macs_per_second: float = 60e9
-    sight_seconds: float = 0.02
-    pixel_seconds: float = 0.0066
+    projected_macs_per_second: float = 48e9
+    sight_seconds: float = 0.025
+    pixel_seconds: float = 0.008
 
     def images_per_second(self, resolution: int, width: int, widest: int = 0) -> float:
         """Pictures a second at `width` channels at full size and at most `widest`; 0 is what the plan gives such a width."""
@@ -210,11 +210,11 @@ def speed_of(device: str, cores: int, has_bfloat16: bool) -> Speed:
     if has_bfloat16:
         return Speed(
             macs_per_second=cores * 75e9, overhead_seconds=0.019 / cores, values_per_second=cores * 9e6,
-            projected_macs_per_second=cores * 60e9, sight_seconds=0.02 / cores, pixel_seconds=0.0066 / cores,
+            projected_macs_per_second=cores * 48e9, sight_seconds=0.025 / cores, pixel_seconds=0.008 / cores,
         )  # fmt: skip
     return Speed(
         macs_per_second=cores * 5.5e9, overhead_seconds=0.016 / cores,
-        projected_macs_per_second=cores * 13e9, sight_seconds=0.04 / cores, pixel_seconds=0.014 / cores,
+        projected_macs_per_second=cores * 10e9, sight_seconds=0.05 / cores, pixel_seconds=0.017 / cores,
     )  # fmt: skip
 
 
@@ -292,7 +292,7 @@ def _r3gan_shape(resolution: int, width: int) -> dict[str, Any]:
 def _choices(family: str, speed: Speed) -> tuple[Callable[[int, int], float], int, tuple[int, ...]]:
     """Pictures a second at a size and a width; the plain width, and all, the largest first."""
     if family == "fastgan":
-        return speed.projected_per_second, _PROJECTED_WIDTHS[-1], _PROJECTED_WIDTHS
+        return speed.projected_per_second, _PLAIN_WIDTH, _PROJECTED_WIDTHS
     return speed.images_per_second, _PLAIN_WIDTH, _WIDTHS
 
 
