@@ -34,6 +34,10 @@ _ALIKE = 6.0
 """Mean difference, of 255, up to which two previews show the same: WebP and other processors differ by less."""
 _CELL_PX = 128
 _POSTER_COLUMNS = 9
+_PAINTINGS = (
+    "1,193 paintings by Claude Monet, in the public domain by age, from the CycleGAN authors' WikiArt collection"
+    " (tdude92/CycleGAN-Style-Transfer, data/monet2photo/A)."
+)
 _CROSSED_SEEDS = (83, 65, 35, 53, 2, 49, 16, 57)
 
 
@@ -85,8 +89,7 @@ CARDS: dict[str, Shown] = {
     "lineage": Shown(
         seeds=(83, 65, 35, 53, 2, 49),
         title="Lineage",
-        trained_on="1,193 paintings by Claude Monet, in the public domain by age, from the CycleGAN authors' WikiArt collection"
-        " (tdude92/CycleGAN-Style-Transfer, data/monet2photo/A).",
+        trained_on=_PAINTINGS,
         origin="Trained by the trainer of Latent Studio for 14 minutes on one core of an EPYC (Zen 5) beside other work,"
         " starting from Naturalist.",
         summary="Boats, cliffs, poplars and bridges that Monet did not paint, 64 px, grown out of a naturalist's plates. Cross"
@@ -100,8 +103,7 @@ CARDS: dict[str, Shown] = {
     "headlands": Shown(
         seeds=(2, 6, 33, 23, 38, 44),
         title="Headlands",
-        trained_on="1,193 paintings by Claude Monet, in the public domain by age, from the CycleGAN authors' WikiArt collection"
-        " (tdude92/CycleGAN-Style-Transfer, data/monet2photo/A).",
+        trained_on=_PAINTINGS,
         origin="Trained by the trainer of Latent Studio for 20 of 30 minutes on two cores of a Xeon with AMX, as planned,"
         " starting from Naturalist, grown from 64 to 128 px; the best stage by its scores.",
         summary="Rocks, sails, groves and grey evening water that Monet did not paint, 128 px: what half an hour on a laptop"

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,11 +60,9 @@ def main() -> None:
     wanted = [(name, chosen.sizes or [64]) for name in chosen.families] or _ALL
     configs = [planned(name, size, chosen.width, chosen.batch) for name, sizes in wanted for size in sizes]
     most = max(config.processes for config in configs)
-    if processes() == 1 < most:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={most}"]
-        environment = {"OMP_NUM_THREADS": str(os.cpu_count()), **os.environ}
-        sys.exit(subprocess.run([*command, "-m", "benchmarks.training", *sys.argv[1:]], env=environment).returncode)
-    with distributed.joined(distributed.from_environment()) as world:
+    again = [sys.executable, "-m", "benchmarks.training", *sys.argv[1:]]
+    leads = processes() == 1
+    with distributed.hired(most, again) if leads else distributed.joined(distributed.from_environment()) as world:
         measure(configs, world)
 
 
@@ -75,11 +72,11 @@ def measure(configs: Sequence[TrainConfig], world: World) -> None:
     device = pick_device(TrainConfig())
     dtype = compute_dtype(TrainConfig(), device)
     peak = 0.0
-    if world.rank == 0:  # the others wait for its first order, or they would take part of the peak
+    if world.rank == 0:  # the others wait, or they would take part of the peak
         peak = convolution_peak(device, dtype)
         here = f"{os.cpu_count()} cores, {device}, torch {torch.__version__}"
         print(f"{here}; peak of a convolution in {dtype}: {peak / 1e12:.2f} TFLOP/s")
-    goes_on(world, True)
+    world.agree()
     for config in configs:
         compare(config, device, dtype, peak, world)
 

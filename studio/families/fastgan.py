@@ -388,10 +388,7 @@ def let_through(grown: Generator, small: Generator) -> None:
     them the mean and the spread that they had. The last layer listens to nothing else at first.
     """
     numbers = range(_CALIBRATION_BATCH)
-    label = None
-    if small.classes:
-        label = F.one_hot(torch.arange(len(numbers)) % small.classes, small.classes).float()
-    pictures = small(seeds.latents(numbers, small.z_dim), label)
+    pictures = small(seeds.latents(numbers, small.z_dim), seeds.labels(numbers, small.classes))
     spread, mean = torch.std_mean(pictures, dim=(0, 2, 3))
     size, colours = grown.resolution, len(mean)
     for place, step in enumerate(cast(UpBlock, grown.get_submodule(f"feat_{size}")).steps()):
@@ -430,14 +427,12 @@ def measure_statistics(generator: SingleLatent, pictures: int | None = None) -> 
     for batch in range(-(-pictures // _CALIBRATION_BATCH)):
         numbers = range(batch * _CALIBRATION_BATCH, (batch + 1) * _CALIBRATION_BATCH)
         z = seeds.latents(numbers, generator.z_dim).to(device)
-        label = None
-        if generator.classes:
-            label = F.one_hot(torch.tensor(numbers, device=device) % generator.classes, generator.classes).float()
+        label = seeds.labels(numbers, generator.classes)
         noise = tuple(picture.to(device) for picture in seeds.noise(batch, generator.noise_sizes))
         for module in normalisations:
             module.train()
             module.momentum = 1 / (batch + 1)
-        generator(z, label, noise)
+        generator(z, None if label is None else label.to(device), noise)
     for module in normalisations:
         module.eval()
         module.momentum = 0.1

@@ -34,7 +34,7 @@ class Folded(nn.Conv2d):
     """A convolution that keeps the size, or halves it with the odd pixel of padding at the end, as TensorFlow has it."""
 
     def __init__(self, inputs: int, outputs: int, size: int, *, stride: int = 1, groups: int = 1, bends: bool = True):
-        super().__init__(inputs, outputs, size, stride, padding=size // 2 if stride == 1 else 0, groups=groups)
+        super().__init__(inputs, outputs, size, stride, groups=groups)
         self.bends = bends
 
     def forward(self, input: Tensor) -> Tensor:

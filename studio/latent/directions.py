@@ -29,7 +29,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from studio.errors import BadInput, Damaged
 from studio.families.base import Generator
-from studio.ops.seeds import stream
+from studio.ops.seeds import labels, stream
 from studio.options import to_json
 from studio.paths import write_file
 
@@ -253,9 +253,7 @@ def _ranges(num_styles: int) -> Sequence[tuple[str, int, int]]:
 def _sample(generator: Generator, samples: int) -> tuple[Tensor, Tensor]:
     """Latents z [samples, z_dim] and the styles they become [samples, style_dim], the mean over the layers; float64."""
     z = torch.randn(samples, generator.z_dim, generator=stream("directions", generator.z_dim))
-    label = None
-    if generator.classes:
-        label = F.one_hot(torch.arange(samples) % generator.classes, generator.classes).float()
+    label = labels(range(samples), generator.classes)
     device = device_of(generator)
     styles = generator.map(z.to(device), None if label is None else label.to(device))
     return z, styles.mean(dim=1).cpu().double()

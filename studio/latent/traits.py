@@ -52,10 +52,9 @@ def look(generator: Generator, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
     Classes, where there are any, take turns.
     """
     device = device_of(generator)
-    label = None
-    if generator.classes:
-        label = F.one_hot(torch.as_tensor(numbers) % generator.classes, generator.classes).float().to(device)
-    styles = generator.map(seeds.latents(numbers, generator.z_dim).to(device), label)
+    label = seeds.labels(numbers, generator.classes)
+    z = seeds.latents(numbers, generator.z_dim)
+    styles = generator.map(z.to(device), None if label is None else label.to(device))
     pictures = generator.synthesize(styles, generator.constant_noise())
     return styles.mean(dim=1).cpu().double(), measured(pictures).cpu().double()
 

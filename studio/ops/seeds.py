@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from studio.errors import BadInput
@@ -50,6 +51,11 @@ def latents(seeds: Sequence[int], z_dim: int) -> Tensor:
     """
     rows = [np.random.RandomState(_checked(seed)).randn(z_dim) for seed in seeds]
     return torch.from_numpy(np.array(rows, dtype=np.float32).reshape(len(rows), z_dim))
+
+
+def labels(seeds: Sequence[int], classes: int) -> Tensor | None:
+    """The labels [len(seeds), classes] of seeds where the classes take turns, float32; None where there are none."""
+    return F.one_hot(torch.as_tensor(seeds) % classes, classes).float() if classes else None
 
 
 def noise(seed: int, sizes: Sequence[int]) -> tuple[Tensor, ...]:

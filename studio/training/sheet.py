@@ -29,8 +29,8 @@ def draw(
     noise = generator.constant_noise() or None
     parts = []
     for start in range(0, len(seeds), AT_ONCE):
-        label = _labels(seeds[start : start + AT_ONCE], generator.classes, device)
-        styles = generator.map(latents[start : start + AT_ONCE], label)
+        label = seeded.labels(seeds[start : start + AT_ONCE], generator.classes)
+        styles = generator.map(latents[start : start + AT_ONCE], None if label is None else label.to(device))
         parts.append(generator.synthesize(styles, noise).float().cpu())
         beat()
     return torch.cat(parts)
@@ -48,10 +48,3 @@ def encode(pictures: Tensor, columns: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=QUALITY, method=2)
     return buffer.getvalue()
-
-
-def _labels(seeds: Sequence[int], classes: int, device: torch.device) -> Tensor | None:
-    if not classes:
-        return None
-    numbers = torch.tensor([seed % classes for seed in seeds], device=device)
-    return torch.nn.functional.one_hot(numbers, classes).float()
