@@ -237,11 +237,11 @@ def planting(case: Case) -> Callable[[step.Bench, Any], step.Metrics]:
     """The real step, which goes wrong once after some seconds."""
     plant, done = NUMBER_PLANTS.get(case.plant), []
 
-    def stepping(bench: step.Bench, state: Any) -> step.Metrics:
+    def stepping(bench: step.Bench, state: Any, *, calm: bool) -> step.Metrics:
         if plant is not None and not done and state.seconds > PLANT_AFTER_SECONDS:
             done.append(state.step)
             plant(bench, state)
-        return step.train_step(bench, state)
+        return step.train_step(bench, state, calm=calm)
 
     return stepping
 

@@ -168,9 +168,6 @@ def _fill(state: TrainState, config: TrainConfig, tensors: Mapping[str, Tensor],
         ) from error
     for name in COUNTERS:
         setattr(state, name, about[name])
-    for optimizer in (state.g_optimizer, state.d_optimizer):
-        for group in optimizer.param_groups:
-            group["lr"] *= state.rate_scale
     return bool(about["config_hash"] != config.numeric_hash())
 
 

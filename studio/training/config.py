@@ -30,7 +30,8 @@ _NOT_NUMERIC = frozenset(
         "preview_columns",
     }
 )
-"""Fields that may change between two sittings of a run without changing a single number that it computes."""
+"""Fields that may change between two sittings of a run without changing a number that it computes, but where it ends and
+when it calms down."""
 
 OBJECTIVES = (
     "nonsaturating", "minimax", "least_squares", "hinge", "wasserstein",
@@ -109,14 +110,14 @@ class TrainConfig(Checked):
         label="Discriminator learning rate",
         advanced=True,
     )
-    calm_kimg: float = option(
+    calm_share: float = option(
         0.0,
-        help="After so many thousand pictures both players learn at a quarter of their rates, which steadies the last "
-        "pictures; 0 never.",
+        help="In this last part of the run both players learn at a quarter of their rates, which steadies the pictures; "
+        "0 never.",
         low=0,
-        high=1_000_000,
+        high=1,
         label="Calm at the end",
-        unit="thousand pictures",
+        unit="of the run",
         advanced=True,
     )
     beta1: float = option(

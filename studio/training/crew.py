@@ -26,11 +26,11 @@ from studio.training.bench import Bench, NotFinite
 from studio.training.config import TrainConfig
 from studio.training.distributed import Elsewhere, Lost, World
 from studio.training.opening import check_dataset, make_bench, out_of_memory, process_threads
-from studio.training.sitting import Sitting
+from studio.training.sitting import Sitting, calm
 from studio.training.state import COUNTERS, TrainState, new_state, pick_device, put_tensors, tensors_of
 from studio.training.step import train_step
 
-END, STATE, STEP = range(3)
+END, STATE, STEP, CALM_STEP = range(4)
 """The leader's orders."""
 EXIT_FAILED = 4
 
@@ -63,7 +63,7 @@ def leading(sitting: Sitting) -> Iterator[None]:
         world.order(STATE)
         send(world, sitting.config, sitting.state)
         sitting.shared = weakref.ref(sitting.state)
-    world.order(STEP)
+    world.order(CALM_STEP if calm(sitting) else STEP)
     with in_step(world):
         yield
 
@@ -123,9 +123,6 @@ def receive(world: World) -> tuple[Bench, TrainState] | None:
     put_tensors(state, tensors)
     for name, value in parcel.counters.items():
         setattr(state, name, value)
-    for optimizer in (state.g_optimizer, state.d_optimizer):
-        for group in optimizer.param_groups:
-            group["lr"] *= state.rate_scale
     return bench, state
 
 
@@ -147,18 +144,18 @@ def follow(world: World) -> int:
                 work = None
                 work = receive(world)
             elif work is not None:
-                do_step(world, *work)
+                do_step(world, *work, calm=order == CALM_STEP)
     except Lost as error:
         print(f"Process {world.rank}: {error}", file=sys.stderr)
         return EXIT_FAILED
     return 0
 
 
-def do_step(world: World, bench: Bench, state: TrainState) -> None:
+def do_step(world: World, bench: Bench, state: TrainState, *, calm: bool) -> None:
     """One step; what goes wrong, the leader finds wrong as well, and mends it."""
     try:
         with in_step(world):
-            train_step(bench, state)
+            train_step(bench, state, calm=calm)
     except NotFinite:
         return
     except (RuntimeError, MemoryError) as error:

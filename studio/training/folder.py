@@ -24,6 +24,8 @@ from studio.options import from_json, to_json
 from studio.training.config import TrainConfig
 
 UNKNOWN_SILENCE_SECONDS = 60.0
+GONE = ("calm_kimg",)
+"""Settings that runs of earlier versions have."""
 WISHES = ("train", "pause", "stop")
 
 
@@ -91,7 +93,10 @@ class RunFolder:
     def read_config(self) -> TrainConfig:
         """The configuration. Raises NotFound or BadInput."""
         try:
-            return from_json(TrainConfig, json.loads(self.config.read_bytes()))
+            told = json.loads(self.config.read_bytes())
+            if isinstance(told, dict):
+                told = {name: value for name, value in told.items() if name not in GONE}
+            return from_json(TrainConfig, told)
         except OSError:
             raise NotFound("This run has no settings.", "Start a new one.") from None
         except ValueError:

@@ -33,7 +33,7 @@ beside other work (docs/scaling.md). Batch normalisation and small networks have
 _LEAST_SHARE = 8
 _BLUR_OF_SIDE = 32
 _BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.35, 10.0
-_CALM_FROM, _LEAST_CALMED_KIMG = 0.85, 30.0
+_CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
 """Towards the end lower rates took the KID of Naturalist from 0.17 to 0.145; short runs have no time for it (docs/recipes.md)."""
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 _PLAIN_WIDTH = 32
@@ -398,9 +398,9 @@ def _manners(
     if family == "r3gan":
         return manners | {"r2_gamma": schedule["r1_gamma"]}
     if settings.get("projected"):
-        calm = _rounded(kimg * _CALM_FROM) if kimg > _LEAST_CALMED_KIMG else 0.0
+        calm = _CALM_SHARE if kimg > _LEAST_CALMED_KIMG else 0.0
         average = {"ema_kimg": _rounded(min(4.0, max(0.2, kimg / 5))), "ema_rampup": 0.15}  # or a base lingers in it
-        manners = manners | _PROJECTED_MANNERS | average | {"calm_kimg": calm}
+        manners = manners | _PROJECTED_MANNERS | average | {"calm_share": calm}
     if settings.get("projected") and base is None:
         fades = _rounded(max(0.1, min(_MOST_BLURRED_KIMG, kimg * _BLURRED_SHARE)))
         return manners | {"blur_px": settings["resolution"] / _BLUR_OF_SIDE, "blur_kimg": fades}

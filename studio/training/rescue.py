@@ -11,7 +11,6 @@ from studio.training import checkpoint, events, remedy
 from studio.training.health import Alarm, Sentinel
 from studio.training.opening import reload
 from studio.training.sitting import Sitting, Tally, warned
-from studio.training.state import scale_rates
 from studio.words import counted
 
 ROLLBACK_RATES = (0.5, 0.2, 0.1)
@@ -96,7 +95,7 @@ def _return(sitting: Sitting, *, rollbacks: int, rate: float, newest: bool = Fal
     forget_after(sitting, target)
     reload(sitting)
     sitting.state.rollbacks = rollbacks
-    scale_rates(sitting.state, scale / sitting.state.rate_scale)
+    sitting.state.rate_scale = scale
     _begin_anew(sitting)
 
 

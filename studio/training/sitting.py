@@ -130,6 +130,11 @@ def fraction(config: TrainConfig, state: TrainState) -> float:
     return min(1.0, max(parts))
 
 
+def calm(sitting: Sitting) -> bool:
+    """Whether the run has come to the last part, in which it learns with small steps."""
+    return fraction(sitting.config, sitting.state) >= 1 - sitting.config.calm_share
+
+
 def progress(sitting: Sitting) -> events.Progress:
     """The newest figures."""
     state, config = sitting.state, sitting.config

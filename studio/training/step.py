@@ -22,14 +22,14 @@ from studio.training.config import TrainConfig
 from studio.training.pictures import codes_of, make_pictures, place_in_order, real_pictures, varied
 from studio.training.recogniser import code_error
 from studio.training.regularisers import clip_weights, feature_distance, lecam, moved_means, smoothed
-from studio.training.state import TrainState, scale_rates
+from studio.training.state import TrainState, set_rates
 from studio.training.statistics import normalising
 
 __all__ = ["Batch", "Bench", "Metrics", "NotFinite", "place_in_order", "train_step"]
 
 PATH_BATCH_SHRINK = 2
 CALM = 0.25
-"""What the learning rates are multiplied by at the end of a run that calms down."""
+"""What the learning rates are multiplied by while a run is calm."""
 MOVING = ("w_avg", "magnitude_ema")
 """Buffers of G that follow means over the pictures it makes; the mean of several processes' is that of all pictures."""
 
@@ -67,20 +67,21 @@ class Sides:
         return cls(turn=turn, real=real, label=label, made=made[0], made_label=made[1], seen=made[2])
 
 
-def train_step(bench: Bench, state: TrainState) -> Metrics:
-    """Move `state` by one step. Returns scalars, still on the device.
+def train_step(bench: Bench, state: TrainState, *, calm: bool = False) -> Metrics:
+    """Move `state` by one step, a small one if the run is to be `calm`. Returns scalars, still on the device.
 
     Raises:
         NotFinite: a loss or a slope is no number; weights may have moved in an earlier part of this step. On a GPU it
             comes one step late.
     """
+    set_rates(state, CALM if calm else 1.0)
     with normalising(bench, state):
         return _train_step(bench, state)
 
 
 def _train_step(bench: Bench, state: TrainState) -> Metrics:
-    config, begun = bench.config, state.kimg
-    warming = begun < config.critic_warmup_kimg
+    config = bench.config
+    warming = state.kimg < config.critic_warmup_kimg
     real, label = real_pictures(bench, state, 0)
     metrics, made = (Metrics(), None) if warming else generator_step(bench, state, real, label)
     if config.path_length_weight and state.step % config.path_length_interval == 0 and not warming:
@@ -97,8 +98,6 @@ def _train_step(bench: Bench, state: TrainState) -> Metrics:
         state.sign_sum, state.sign_count = torch.zeros_like(state.sign_sum), 0
     else:
         finish_step(config, state)
-    if begun < config.calm_kimg <= state.kimg:
-        scale_rates(state, CALM)
     bench.watch.ask()
     state.step += 1
     return metrics

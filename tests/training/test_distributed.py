@@ -75,7 +75,9 @@ def kinds(tmp_path):
             base, instance_noise=0.1, r2_gamma=0.5, augment_start_p=0.6, d_steps=2, info_weight=1.0
         ),
         "mlp": dataclasses.replace(other(plain, "mlp"), **penalties, augment="diffaugment", optimizer="sgd"),
-        "dcgan": dataclasses.replace(other(plain, "dcgan"), feature_matching=1.0, augment="none", r1_gamma=0.1),
+        "dcgan": dataclasses.replace(
+            other(plain, "dcgan"), feature_matching=1.0, augment="none", r1_gamma=0.1, calm_share=0.98
+        ),
         "fastgan": dataclasses.replace(
             other(plain, "fastgan", width=4, critic_width=4), optimizer="sgd", r1_gamma=0.0, augment="none"
         ),
@@ -117,7 +119,7 @@ def must_agree(name, one, two):
     for before, after in zip(one["steps"], two["steps"], strict=True):
         assert before.keys() == after.keys()
         apart.append(max(abs(before[key] - after[key]) / max(1.0, abs(before[key])) for key in before))
-    most = {"stylegan2": 5e-4, "mlp": 1e-4, "dcgan": 1e-4, "fastgan": 1e-4, "projected": 1e-3}.get(name, 3e-3)
+    most = {"stylegan2": 5e-4, "mlp": 1e-4, "dcgan": 1e-4, "fastgan": 1e-4}.get(name, 3e-3)
     assert apart[0] < 5e-5 and max(apart) < most, f"{name}: {apart}"
     assert two["weights"] == pytest.approx(one["weights"], rel=1e-4, abs=3e-5 if name == "stylegan2" else 1e-5)
 

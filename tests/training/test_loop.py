@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 from stand_ins import make_config, make_dataset, make_run
 
 from studio.errors import BadInput
+from studio.options import to_json
 from studio.training import checkpoint, events, loop
 from studio.training.events import Checkpoint, Failed, Finished, Paused, Preview, Progress, Snapshot, Started, Warned
 from studio.training.loop import train
@@ -55,7 +57,9 @@ def test_a_run_tells_its_story_and_leaves_a_model(tmp_path, pictures):
     assert names(again)[-1] == "Finished" and again[-1].step == 10
 
 
-@pytest.mark.parametrize("changes", [{}, {"augment": "diffaugment", "mirror": True, "r2_gamma": 0.5, "d_steps": 2}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"augment": "diffaugment", "mirror": True, "r2_gamma": 0.5, "d_steps": 2, "calm_share": 0.5}]
+)
 @pytest.mark.parametrize("cut", [1, 4, 7])
 def test_resuming_is_exact(tmp_path, pictures, cut, changes):
     config = make_config(pictures, **changes, kimg=0.04 * changes.get("d_steps", 1))
@@ -94,6 +98,36 @@ def test_the_clock_ends_it(tmp_path, pictures):
     assert isinstance(told[-1], Finished) and 30 <= told[-1].seconds < 45
     assert sum(isinstance(event, Checkpoint) for event in told) >= 2
     assert sum(isinstance(event, Snapshot) for event in told) >= 3
+
+
+def test_the_clock_calms_it_and_more_time_wakes_it(tmp_path, pictures, monkeypatch):
+    real, calm, seconds = loop.train_step, [], iter(range(10_000))
+
+    def stepping(bench, state, **how):
+        calm.append((state.seconds, how["calm"]))
+        return real(bench, state, **how)
+
+    monkeypatch.setattr(loop, "train_step", stepping)
+    folder = make_run(tmp_path / "run", make_config(pictures, kimg=0.0, minutes=1.0, calm_share=0.25))
+    ended = list(train(folder, clock=lambda: float(next(seconds))))[-1]
+    assert isinstance(ended, Finished) and {is_calm for _, is_calm in calm} == {False, True}
+    assert all(is_calm == (at >= 45) for at, is_calm in calm)
+    folder.write_config(dataclasses.replace(folder.read_config(), minutes=4.0))
+    calm.clear()
+    list(train(folder, wish=after(2, "pause")))
+    assert [is_calm for _, is_calm in calm] == [False, False]
+
+
+def test_a_run_of_an_earlier_version_is_read(tmp_path, pictures):
+    folder = make_run(tmp_path / "run", config := make_config(pictures))
+    folder.config.write_text(json.dumps(to_json(config) | {"calm_kimg": 3.0}))
+    assert folder.read_config() == config
+    folder.config.write_text(json.dumps(to_json(config) | {"dreams": 3.0}))
+    with pytest.raises(BadInput, match="dreams"):
+        folder.read_config()
+    folder.config.write_text("[]")
+    with pytest.raises(BadInput):
+        folder.read_config()
 
 
 def test_it_goes_on_from_a_base_model(tmp_path, pictures):
@@ -151,10 +185,10 @@ def break_step(monkeypatch, error, at):
     """Let `train_step` raise `error` at the given calls."""
     real, calls = loop.train_step, iter(range(10_000))
 
-    def broken(bench, state):
+    def broken(bench, state, **how):
         if next(calls) in at:
             raise error
-        return real(bench, state)
+        return real(bench, state, **how)
 
     monkeypatch.setattr(loop, "train_step", broken)
 

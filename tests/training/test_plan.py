@@ -140,7 +140,7 @@ def test_before_the_projected_critic_a_fresh_forger_begins_with_blurred_pictures
     assert config.settings["projected"] and config.objective == "hinge" and config.r1_gamma == 0
     assert config.blur_px == config.settings["resolution"] / 32 and 0 < config.blur_kimg <= 10
     assert (config.batch, config.g_learning_rate, config.beta1) == (32, 0.0012, 0.0)
-    assert config.calm_kimg == 0 < plan(30, INFO, family="fastgan", **LAPTOP).config.calm_kimg
+    assert config.calm_share == 0 < plan(30, INFO, family="fastgan", **LAPTOP).config.calm_share
     plain = card(family="fastgan", settings={"resolution": 64, "channels": 3})
     config = plan(5, dataclasses.replace(INFO, labels=(), counts=(), resolution=64), plain, **LAPTOP).config
     assert (config.batch, config.beta1, config.blur_px) == (8, 0.5, 0), "a FastGAN with its authors' critic"

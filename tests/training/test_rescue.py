@@ -30,11 +30,11 @@ def plant(monkeypatch, at, act):
     """Let `act(state)` happen once before the step number `at`."""
     real, done = loop.train_step, []
 
-    def stepping(bench, state):
+    def stepping(bench, state, **how):
         if state.step == at and not done:
             done.append(True)
             act(state)
-        return real(bench, state)
+        return real(bench, state, **how)
 
     monkeypatch.setattr(loop, "train_step", stepping)
 
