@@ -71,9 +71,21 @@ def fit(card: ModelCard, info: DatasetInfo, size_px: int = 0) -> Fit:
     return Fit(settings=settings, critic=critic, reasons=(*_reasons(card, info, settings), *_of_critic(card, critic)))
 
 
-def can_grow(card: ModelCard) -> bool:
-    """Whether its family can have further layers for pictures of twice the size and keep all others."""
-    return card.family == "stylegan2" or bool(card.settings.get("projected"))
+def can_grow(card: ModelCard, size_px: int = 0, *, least: int = 0) -> bool:
+    """Whether it can have further layers for pictures of `size_px` (0: twice its size) and keep all others.
+
+    These must have room for its colours, and `least` features at full size.
+    """
+    size, settings = size_px or 2 * card.resolution, settings_from(card.family, card.settings)
+    if card.family == "stylegan2":
+        features = getattr(settings, "channel_base", 0) // size
+    elif getattr(settings, "projected", False):
+        from studio.families.fastgan import CHANNELS
+
+        features = int(getattr(settings, "width", 0) * CHANNELS.get(size, 0))
+    else:
+        return False
+    return bool(features >= max(least, card.channels))
 
 
 def require_fit(card: ModelCard, info: DatasetInfo, config: TrainConfig | None = None) -> None:
@@ -94,7 +106,7 @@ def _resolution(card: ModelCard, info: DatasetInfo, size_px: int) -> int:
     """The model's size; for smaller pictures, where its family can leave out its last layers, the next below theirs;
     and where it can have further ones, the size that is asked for."""
     if info.resolution >= card.resolution:
-        grows = can_grow(card) and info.resolution % max(size_px, 1) == 0
+        grows = can_grow(card, size_px) and info.resolution % max(size_px, 1) == 0
         return max(card.resolution, size_px) if grows else card.resolution
     size = 1 << (info.resolution.bit_length() - 1)
     if card.family == "stylegan2" and size >= _SMALLEST_CUT_PX:

@@ -118,6 +118,8 @@ def plan(
         title=info.title[:80], family=family, settings=settings, minutes=minutes,
         dataset_fingerprint=info.fingerprint, mirror=info.mirror, **given,
     )  # fmt: skip
+    if changes.get("processes") == 1:
+        config = changed(config, {"ghost_batches": 1})  # parts are for processes to share
     config = changed(config, changes)
     kimg = _rate(speed, config.settings) * config.minutes * 60 / 1000
     return Plan(config=config, reasons=tuple(_reasons(config, info, base, fitted, kimg)))
@@ -171,20 +173,11 @@ def _grown(base: ModelCard, minutes: float, info: DatasetInfo, speed: Speed) -> 
     A second doubling asks for twice as many, as then twice as many layers begin with nothing; and so on.
     """
     size, enough = base.resolution, _wanted_rate(minutes)
-    while can_grow(base) and info.resolution % (2 * size) == 0 and _finest_width(base, 2 * size) >= _WIDTHS[-1]:
+    while info.resolution % (2 * size) == 0 and can_grow(base, 2 * size, least=_WIDTHS[-1]):
         if _rate(speed, {**base.settings, "resolution": 2 * size}) < enough:
             break
         size, enough = 2 * size, 2 * enough
     return size
-
-
-def _finest_width(base: ModelCard, resolution: int) -> float:
-    """The feature channels at full size of a base that has grown to `resolution`."""
-    if base.family == "stylegan2":
-        return int(base.settings["channel_base"]) / resolution
-    from studio.families.fastgan import CHANNELS
-
-    return int(base.settings["width"]) * CHANNELS.get(resolution, 0.0)
 
 
 def _keeps_all(card: ModelCard, info: DatasetInfo) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
 from studio.families.base import FAMILIES
-from studio.training.base_model import fit, require_fit
+from studio.training.base_model import can_grow, fit, require_fit
 from studio.training.config import TrainConfig
 from studio.weights.card import ModelCard
 
@@ -46,6 +46,19 @@ def test_smaller_pictures_are_refused_or_the_base_is_cut() -> None:
     assert found.settings["resolution"] == 16 and "at 16 px" in " ".join(found.reasons) and found.critic == "partly"
     with pytest.raises(BadInput, match="only 7 px"):
         fit(style(resolution=32), dataclasses.replace(INFO, resolution=7))
+
+
+@pytest.mark.parametrize(("width", "grows"), [(2, False), (3, True)])
+def test_a_base_grows_only_while_its_colours_have_room(width: int, grows: bool) -> None:
+    card, large = style("fastgan", width=width, projected=True), dataclasses.replace(INFO, resolution=128, labels=())
+    assert can_grow(card) is grows and can_grow(card, 128) is grows and not can_grow(card, 256)
+    assert fit(card, large, 128).settings["resolution"] == (128 if grows else 64)
+    wider = TrainConfig(family="fastgan", settings={**card.settings, "resolution": 128})
+    if not grows:
+        with pytest.raises(BadInput, match="its resolution"):
+            require_fit(card, large, wider)
+    else:
+        require_fit(card, large, wider)
 
 
 @pytest.mark.parametrize(

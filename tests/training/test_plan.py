@@ -116,6 +116,8 @@ def test_cores_share_the_batch_where_that_is_quicker():
     assert shared_by(family="dcgan") == 1
     projected = plan(5, INFO, **LAPTOP | {"cores": 8}).config
     assert projected.processes == projected.ghost_batches == 2
+    alone = plan(5, INFO, family="fastgan", **LAPTOP, changes={"processes": 1}).config
+    assert alone.processes == alone.ghost_batches == 1, "what is not shared needs no parts"
 
 
 def test_odd_sizes():
