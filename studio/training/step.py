@@ -199,7 +199,8 @@ def discriminator_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics
     """D learns to tell real pictures from made ones."""
     config, objective = bench.config, bench.objective
     with torch.no_grad(), bench.quick():
-        made = varied(bench, state, sides.made, f"discriminator {sides.turn}")
+        looked_at = sides.seen and not config.gradient_penalty
+        made = sides.made if looked_at else varied(bench, state, sides.made, f"discriminator {sides.turn}")
         real = varied(bench, state, sides.real, f"real {sides.turn}")
     with _resting(state.generator):
         with bench.quick():
