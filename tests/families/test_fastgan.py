@@ -76,6 +76,17 @@ def test_smooth_doubling_leaves_no_grid():
 
 
 @torch.no_grad()
+def test_textures_of_a_smooth_one_come_from_its_noise():
+    generator = make(resolution=32, smooth=True, doubled="none")
+    assert generator.noise_sizes == (8, 16, 32) and make(smooth=False).constant_noise() == ()
+    styles, own = generator.map(seeds.latents([1], 12)), generator.constant_noise()
+    assert [tuple(noise.shape) for noise in own] == [(1, 1, size, size) for size in generator.noise_sizes]
+    again, other = generator.synthesize(styles, generator.constant_noise()), seeds.noise(7, generator.noise_sizes)
+    assert torch.equal(generator.synthesize(styles, own), again)
+    assert not torch.allclose(generator.synthesize(styles, other), again, atol=1e-2)
+
+
+@torch.no_grad()
 def test_projected_latents_are_of_one_length_before_they_are_truncated():
     generator = make(projected=True)
     z = torch.randn(3, 12)
