@@ -44,6 +44,8 @@ _CALIBRATION_BATCH = 16
 _GATE_GAIN = 1.85
 _TEXTURE = 0.3
 """How strong the noise is that smooth features begin with: a sixth to a third of what the next convolution is given."""
+_TEXTURED_FROM = 32
+"""Noise in coarser features decided where things stood, and the latent only their colours (docs/recipes.md)."""
 _OPEN = 4.0
 
 
@@ -88,6 +90,10 @@ class FastGANSettings(NetworkSettings):
     def channels_at(self, resolution: int) -> int:
         """Feature channels at `resolution`."""
         return max(1, int(CHANNELS[resolution] * self.width))
+
+    def textures(self, resolution: int) -> bool:
+        """Whether noise is added to the features of this size."""
+        return self.smooth and resolution >= _TEXTURED_FROM
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -172,12 +178,24 @@ class Step(NamedTuple):
     normalisation: Normalisation | ClassNormalisation
 
 
+class Enlarging(nn.Module):
+    """Doubles the size smoothly, and adds noise for textures if these features are to be textured."""
+
+    def __init__(self, channels: int, *, textured: bool) -> None:
+        super().__init__()
+        self.texture = Grain(channels) if textured else None
+
+    def forward(self, images: Tensor, noises: Iterator[Tensor | None]) -> Tensor:
+        images = gated.smoothly_doubled(images)
+        return images if self.texture is None else cast(Tensor, self.texture(images, next(noises)))
+
+
 class UpBlock(nn.Module):
     """Doubles the size, then one or two steps; with classes the parts have names, else the authors' numbers.
 
     Coarse features that are repeated leave their grid in the picture, and a quick forger makes its textures of that: on
-    emoji the same little figure stood every ten pixels (docs/recipes.md). `smooth` enlarges them instead, and then adds
-    noise for the textures, as StyleGAN does.
+    emoji the same little figure stood every ten pixels (docs/recipes.md). With `enlarging` they are not, and textures
+    come from noise, as in StyleGAN.
     """
 
     _NAMES: ClassVar = {
@@ -187,9 +205,11 @@ class UpBlock(nn.Module):
         (True, True): (("conv1", "noise", "bn1"), ("conv2", "noise", "bn2")),
     }
 
-    def __init__(self, inputs: int, outputs: int, *, doubled: bool, class_dim: int, smooth: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, *, doubled: bool, class_dim: int, enlarging: Enlarging | None = None
+    ) -> None:
         super().__init__()
-        self.texture = Grain(inputs) if smooth else None
+        self.enlarging = enlarging
         self.names = self._NAMES[doubled, class_dim > 0]
         for convolution, grain, normalisation in self.names:
             self.add_module(convolution, nn.Conv2d(inputs, 2 * outputs, 3, padding=1, bias=False))
@@ -208,8 +228,8 @@ class UpBlock(nn.Module):
         for place, (convolution, grain, normalisation) in enumerate(self.steps()):
             if place:
                 images = convolution(images)
-            elif self.texture is not None:
-                images = convolution(self.texture(gated.smoothly_doubled(images), next(noises)))
+            elif self.enlarging is not None:
+                images = convolution(self.enlarging(images, noises))
             else:
                 images = gated.convolve_doubled(images, convolution.weight)
             if grain is not None:
@@ -221,13 +241,13 @@ class UpBlock(nn.Module):
         """The same for play alone, with convolutions in `dtype`; `resolution` is that of its outputs."""
         steps = (
             FoldedStep(
-                step.convolution.weight, *step.normalisation.factors(), up=place == 0 and self.texture is None,
+                step.convolution.weight, *step.normalisation.factors(), up=place == 0 and self.enlarging is None,
                 size=resolution, dtype=dtype, grain=None if step.grain is None else step.grain.weight,
                 classes=step.normalisation if isinstance(step.normalisation, ClassNormalisation) else None,
             )
             for place, step in enumerate(self.steps())
         )  # fmt: skip
-        return FoldedBlock(steps, self.texture)
+        return FoldedBlock(steps, self.enlarging)
 
 
 class FoldedStep(nn.Module):
@@ -277,15 +297,15 @@ class FoldedStep(nn.Module):
 
 
 class FoldedBlock(nn.Module):
-    """Folded steps, one after the other; with a `texture`, of pictures that are smoothly doubled first and have it added."""
+    """Folded steps, one after the other; they double the size themselves if nothing is `enlarging` before them."""
 
-    def __init__(self, steps: Iterable[FoldedStep], texture: Grain | None) -> None:
+    def __init__(self, steps: Iterable[FoldedStep], enlarging: Enlarging | None) -> None:
         super().__init__()
-        self.steps, self.texture = nn.ModuleList(steps), texture
+        self.steps, self.enlarging = nn.ModuleList(steps), enlarging
 
     def forward(self, images: Tensor, noises: Iterator[Tensor | None], classes: Tensor | None) -> Tensor:
-        if self.texture is not None:
-            images = self.texture(gated.smoothly_doubled(images), next(noises))
+        if self.enlarging is not None:
+            images = self.enlarging(images, noises)
         for step in self.steps:
             images = step(images, noises, classes)
         return images
@@ -346,7 +366,7 @@ class Generator(SingleLatent):
         super().__init__(settings, settings.z_dim)
         doubled = DOUBLED[settings.doubled]
         self.noise_sizes = tuple(
-            size for size in settings.resolutions for _ in range(settings.smooth + 2 * (size in doubled))
+            size for size in settings.resolutions for _ in range(settings.textures(size) + 2 * (size in doubled))
         )
         self.init = Opening(settings.z_dim, settings.channels_at(4))
         if settings.classes:
@@ -354,7 +374,8 @@ class Generator(SingleLatent):
         class_dim = settings.z_dim if settings.classes else 0
         for size in settings.resolutions:
             inputs, outputs = settings.channels_at(size // 2), settings.channels_at(size)
-            block = UpBlock(inputs, outputs, doubled=size in doubled, class_dim=class_dim, smooth=settings.smooth)
+            enlarging = Enlarging(inputs, textured=settings.textures(size)) if settings.smooth else None
+            block = UpBlock(inputs, outputs, doubled=size in doubled, class_dim=class_dim, enlarging=enlarging)
             self.add_module(f"feat_{size}", block)
             if size in EXCITED_BY:
                 self.add_module(f"se_{size}", Excitation(settings.channels_at(EXCITED_BY[size]), outputs))
@@ -427,8 +448,8 @@ def let_through(grown: Generator, small: Generator) -> None:
     spread, mean = torch.std_mean(pictures, dim=(0, 2, 3))
     size, colours = grown.resolution, len(mean)
     block = cast(UpBlock, grown.get_submodule(f"feat_{size}"))
-    if block.texture is not None:
-        block.texture.weight.zero_()
+    if block.enlarging is not None and block.enlarging.texture is not None:
+        block.enlarging.texture.weight.zero_()
     for place, step in enumerate(block.steps()):
         width = len(step.convolution.weight) // 2
         values, gates = slice(colours), slice(width, width + colours)

@@ -77,8 +77,8 @@ def test_smooth_doubling_leaves_no_grid():
 
 @torch.no_grad()
 def test_textures_of_a_smooth_one_come_from_its_noise():
-    generator = make(resolution=32, smooth=True, doubled="none")
-    assert generator.noise_sizes == (8, 16, 32) and make(smooth=False).constant_noise() == ()
+    generator = make(resolution=64, smooth=True, doubled="none")
+    assert generator.noise_sizes == (32, 64) and make(smooth=False).constant_noise() == ()
     styles, own = generator.map(seeds.latents([1], 12)), generator.constant_noise()
     assert [tuple(noise.shape) for noise in own] == [(1, 1, size, size) for size in generator.noise_sizes]
     again, other = generator.synthesize(styles, generator.constant_noise()), seeds.noise(7, generator.noise_sizes)
