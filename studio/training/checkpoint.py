@@ -47,8 +47,9 @@ def save(folder: Path, state: TrainState, config: TrainConfig, keep: Path | None
     Raises:
         NoSpace: the disk is too full; the older checkpoints stay.
         NotFinite: the state holds a number that is not finite; nothing was written.
+        FileNotFoundError: the run that `folder` belongs to was deleted; it is not made anew.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors_of(state).items()}
     require_finite(tensors)
     needed = sum(value.numel() * value.element_size() for value in tensors.values())

@@ -69,6 +69,8 @@ def save(sitting: Sitting) -> Iterator[events.RunEvent]:
         return
     try:
         file = rescue.save(sitting)
+    except FileNotFoundError:
+        return  # the run was deleted since the last wish; the next one says so
     except NoSpace as error:
         yield warned(sitting, "space", error.message, error.hint)
         return

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -89,6 +90,21 @@ def test_a_deleted_folder_ends_it_quietly(tmp_path, pictures):
     folder = make_run(tmp_path / "run", make_config(pictures))
     assert names(train(folder, wish=after(2, "gone")))[-1] != "Paused"
     assert not checkpoint.found(folder.checkpoints)
+
+
+def test_a_deleted_folder_stays_deleted(tmp_path, pictures, monkeypatch):
+    folder = make_run(tmp_path / "run", make_config(pictures, kimg=0.0, checkpoint_seconds=1.0))
+    real, seconds = loop.train_step, iter(range(10_000))
+
+    def deleting(bench, state, **how):
+        if state.step == 2:
+            shutil.rmtree(folder.root)
+        return real(bench, state, **how)
+
+    monkeypatch.setattr(loop, "train_step", deleting)
+    wish = lambda: "train" if folder.config.is_file() else "gone"  # noqa: E731
+    told = list(train(folder, wish=wish, clock=lambda: float(next(seconds))))
+    assert not folder.root.exists() and not any(isinstance(event, Failed) for event in told)
 
 
 def test_the_clock_ends_it(tmp_path, pictures):
