@@ -83,7 +83,7 @@ function offerBest(view, summary, told) {
   view.best.dataset.key = key;
   if (!found) { view.best.replaceChildren(); return; }
   const newest = found.step === summary.snapshots.at(-1);
-  const words = newest ? `The model is at its best now, at ${amount(found.kimg)}.` : `The model was best at ${amount(found.kimg)}.`;
+  const words = newest ? `The model is at its best now, at ${amount(found.kimg)}.` : `The best stage measured was at ${amount(found.kimg)}.`;
   view.best.replaceChildren(h("div.banner.good", { role: "status" },
     h("div", h("strong", words), h("p", `KID ${number(found.kid)}: the lower, the nearer its pictures are to the look of yours.${summary.model_id && !newest ? " The end of the run is on the shelf; this stage can stand beside it." : ""}`),
       h("div.best-actions",

@@ -121,8 +121,12 @@ def _finish(sitting: Sitting) -> Iterator[events.RunEvent]:
     except NotFinite as error:
         yield from rescue.roll_back(sitting, broken(error))
     yield from turns.preview(sitting)
-    yield from turns.snapshot(sitting)
+    yield from turns.snapshot(sitting, last=sitting.state.images > 0)
     yield progress(sitting)
+    if not sitting.state.images:
+        describe(sitting, "It ended before it saw a picture.")
+        yield events.Finished(model="", message="Nothing was learned, so no model was made.", **sitting.stamp())
+        return
     model = publish.publish(sitting.config, sitting.dataset.info, sitting.state, sitting.folder.root)
     describe(
         sitting, f"It is done: {sitting.state.kimg:g} thousand pictures in {sitting.state.seconds / 60:.1f} minutes."

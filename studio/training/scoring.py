@@ -38,9 +38,9 @@ class Scoring:
         self._scorer: Scorer | None = None
         self.next_seconds = FIRST_SECONDS if config.total_seconds >= SHORTEST_RUN_SECONDS else float("inf")
 
-    def due(self, seconds: float) -> bool:
-        """Whether the snapshot of this moment, in trained seconds, may be judged."""
-        return seconds >= self.next_seconds
+    def due(self, seconds: float, *, last: bool = False) -> bool:
+        """Whether the snapshot of this moment, in trained seconds, is to be judged; the last one of a run always is."""
+        return self.next_seconds < float("inf") if last else seconds >= self.next_seconds
 
     def took(self, seconds: float, cost_seconds: float) -> None:
         """It cost so much; the next one waits until that was three hundredths of the time."""

@@ -77,8 +77,8 @@ def save(sitting: Sitting) -> Iterator[events.RunEvent]:
     yield events.Checkpoint(file=file, **sitting.stamp())
 
 
-def snapshot(sitting: Sitting) -> Iterator[events.RunEvent]:
-    """The averaged generator as a playable model folder, with its scores if it is time for some."""
+def snapshot(sitting: Sitting, *, last: bool = False) -> Iterator[events.RunEvent]:
+    """The averaged generator as a playable model folder, with its scores if it is time for some or if it is the last."""
     state, name = sitting.state, f"{sitting.state.step:08d}"
     checkpoint.require_finite({f"average.{key}": value for key, value in state.average.state_dict().items()})
     folder = sitting.folder.snapshots / name
@@ -90,7 +90,7 @@ def snapshot(sitting: Sitting) -> Iterator[events.RunEvent]:
             return
     sitting.bench.beat()
     yield events.Snapshot(name=name, **sitting.stamp())
-    if sitting.scoring.due(state.seconds):
+    if sitting.scoring.due(state.seconds, last=last):
         yield from score(sitting, name)
 
 

@@ -150,7 +150,7 @@ def test_an_alarm_offers_its_remedy_once_and_stays_closed(page, studio_server) -
 
 def test_the_best_stage_is_put_on_the_shelf_and_taken_back(page, studio_server) -> None:
     visit(page, "run=moths", TITLE)
-    expect(page.locator("#best-stage")).to_contain_text("The model was best at 5.00 kimg.")
+    expect(page.locator("#best-stage")).to_contain_text("The best stage measured was at 5.00 kimg.")
     page.locator("#keep-best").click()
     notices = page.locator("#notices")
     expect(notices).to_contain_text("is on the shelf")

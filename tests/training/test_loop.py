@@ -86,6 +86,14 @@ def test_pause_stop_and_more_time(tmp_path, pictures):
     assert told[0].resumed and told[-1].step == 7 and not any(isinstance(event, Warned) for event in told)
 
 
+def test_a_run_that_is_stopped_before_it_learned_makes_no_model(tmp_path, pictures):
+    folder = make_run(tmp_path / "run", make_config(pictures, publish_to=str(tmp_path / "tiny")))
+    ended = list(train(folder, wish=lambda: "stop"))[-1]
+    assert isinstance(ended, Finished) and not ended.model and "Nothing was learned" in ended.message
+    assert not (tmp_path / "tiny").exists()
+    assert list(train(folder))[-1].model, "it can still go on"
+
+
 def test_a_deleted_folder_ends_it_quietly(tmp_path, pictures):
     folder = make_run(tmp_path / "run", make_config(pictures))
     assert names(train(folder, wish=after(2, "gone")))[-1] != "Paused"

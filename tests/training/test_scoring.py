@@ -58,6 +58,15 @@ def test_snapshots_are_scored_and_the_best_is_kept(tmp_path, pictures, monkeypat
     assert summary.best == int(best["snapshot"])
 
 
+def test_the_end_is_always_judged(tmp_path, pictures, monkeypatch):
+    judge_by(monkeypatch, (0.5, 0.3, 0.1))
+    monkeypatch.setattr(scoring, "COST_SHARE", 1e-9)
+    _, told = play(tmp_path, pictures)
+    snapshots = [event.name for event in told if isinstance(event, Snapshot)]
+    assert [event.snapshot for event in told if isinstance(event, Scored)] == [snapshots[0], snapshots[-1]]
+    assert len(snapshots) > 2
+
+
 def test_copies_are_told_with_a_click(tmp_path, pictures, monkeypatch):
     judge_by(monkeypatch, itertools.repeat(0.5), copied=0.9)
     _, told = play(tmp_path, pictures)
