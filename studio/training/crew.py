@@ -50,22 +50,22 @@ class Parcel:
 
 
 @contextlib.contextmanager
-def leading(sitting: Sitting) -> Iterator[None]:
-    """Around a step of the leader: the others do it too. Alone, it is nothing.
+def leading(sitting: Sitting) -> Iterator[bool]:
+    """Around a step of the leader: the others, if there are any, do it too. Yields whether it is to be a calm one.
 
     Raises Lost, or Elsewhere if another process is out of memory.
     """
-    world = sitting.bench.world
+    world, is_calm = sitting.bench.world, calm(sitting)
     if not world.together:
-        yield
+        yield is_calm
         return
     if sitting.shared() is not sitting.state:
         world.order(STATE)
         send(world, sitting.config, sitting.state)
         sitting.shared = weakref.ref(sitting.state)
-    world.order(CALM_STEP if calm(sitting) else STEP)
+    world.order(CALM_STEP if is_calm else STEP)
     with in_step(world):
-        yield
+        yield is_calm
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from studio.training.distributed import ALONE, Lost, World
 from studio.training.folder import RunFolder
 from studio.training.health import Alarm, NotNumbers, Verdict, Vitals
 from studio.training.opening import open_sitting, out_of_memory
-from studio.training.sitting import Sitting, calm, fraction, progress, started, warned
+from studio.training.sitting import Sitting, fraction, progress, started, warned
 from studio.training.step import NotFinite, train_step
 
 Wish = Callable[[], str]
@@ -95,8 +95,8 @@ def _step(sitting: Sitting) -> Iterator[events.RunEvent]:
     """One step and what follows it; its time counts, whatever comes of it."""
     begun = sitting.clock()
     try:
-        with leading(sitting):
-            sitting.tally.add(train_step(sitting.bench, sitting.state, calm=calm(sitting)))
+        with leading(sitting) as is_calm:
+            sitting.tally.add(train_step(sitting.bench, sitting.state, calm=is_calm))
         with resting(sitting):
             yield from turns.take_turns(sitting)
     except NotFinite as error:

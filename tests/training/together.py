@@ -20,7 +20,6 @@ from studio.training import crew, distributed, step
 from studio.training.folder import RunFolder
 from studio.training.loop import train
 from studio.training.opening import open_sitting
-from studio.training.sitting import calm
 
 
 def lead(folder: RunFolder, world: distributed.World, steps: int) -> None:
@@ -28,8 +27,8 @@ def lead(folder: RunFolder, world: distributed.World, steps: int) -> None:
     sitting, _ = open_sitting(folder, lambda: 0.0, lambda: None, world)
     told = []
     for _ in range(steps):
-        with crew.leading(sitting):
-            metrics = step.train_step(sitting.bench, sitting.state, calm=calm(sitting))
+        with crew.leading(sitting) as is_calm:
+            metrics = step.train_step(sitting.bench, sitting.state, calm=is_calm)
         told.append({name: float(value) for name, value in metrics.items()} | {"p": sitting.state.augment_p})
     weights = {name: value.double().norm().item() for name, value in sitting.state.average.state_dict().items()}
     write(folder, {"steps": told, "weights": weights})
