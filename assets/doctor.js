@@ -1,6 +1,6 @@
 // The dataset doctor's card under the pictures of a new run: what could be mended, each finding as one line with some
 // of its pictures and a button that mends and undoes. Nothing changes without a click.
-import { attempt, clamp, complain, fileUrl, h, icon, on, open, plural } from "./studio.js";
+import { attempt, clamp, complain, fileUrl, h, heard, icon, on, open, plural } from "./studio.js";
 
 const ON_A_LINE = 6;
 const PAGE = 60;
@@ -14,11 +14,14 @@ export async function mount(element, { trigger }) {
   await open().catch(complain);
   on("pictures", (value) => show(desk, value));
   window.addEventListener("studio-prepare", ({ detail }) => { desk.settings = detail; refresh(desk); });
+  if (heard("pictures")) show(desk, heard("pictures"));
 }
 
 /** Ask what was found on the pictures that were just looked through, and draw it; nothing for other pictures. */
 async function show(desk, value) {
   desk.upload = value?.upload?.id ?? "";
+  desk.copies = value?.upload?.copies ?? 0;
+  desk.settings = value?.suggestion ?? {};
   desk.body.replaceChildren();
   if (!desk.upload) return;
   const upload = desk.upload;
@@ -33,13 +36,23 @@ async function show(desk, value) {
 function draw(desk) {
   const count = desk.findings.length;
   desk.summary = h("p.muted", { id: "doctor-summary", ariaLive: "polite" });
+  desk.words = h("p.doctor-words", { id: "doctor-words" });
   desk.body.replaceChildren(h("div.doctor-card",
     h("h4", "Doctor"),
-    h("p.doctor-words", { id: "doctor-words" }, count ? `${plural(count, "thing")} could be mended. Nothing changes unless you click.` : "Nothing to mend."),
+    desk.words,
     count > 0 && h("ul.findings", desk.findings.map((finding) => findingLine(desk, finding))),
     allPictures(desk),
     desk.summary));
   refresh(desk);
+}
+
+/** What there is to do: how many findings are not mended yet. */
+function advice(desk) {
+  const { findings } = desk;
+  const left = findings.filter((finding) => !isMended(desk, finding)).length;
+  if (!findings.length) return "Nothing to mend.";
+  if (!left) return "All that was found is mended.";
+  return `${plural(left, left < findings.length ? "more thing" : "thing")} could be mended. Nothing changes unless you click.`;
 }
 
 /** Everything that depends on what is chosen: buttons, left-out pictures, the sum below. */
@@ -47,7 +60,9 @@ function refresh(desk) {
   if (!desk.upload || !desk.findings) return;
   for (const tell of [...(desk.lines ?? []), ...(desk.cells ?? [])]) tell();
   const squares = Object.keys(desk.squares).length;
-  const parts = [desk.left_out.length && `${plural(desk.left_out.length, "picture")} left out`, squares && `${plural(squares, "square")} drawn by hand`];
+  if (desk.words) desk.words.textContent = advice(desk);
+  const parts = [desk.left_out.length && `${plural(desk.left_out.length, "picture")} left out`,
+    desk.settings.drop_duplicates && desk.copies && `${plural(desk.copies, "exact copy", "exact copies")} not used`, squares && `${plural(squares, "square")} drawn by hand`];
   if (desk.summary) desk.summary.textContent = parts.filter(Boolean).join(", ");
 }
 

@@ -244,7 +244,7 @@ function furnish(desk, view) {
     h("header.run-head", h("div.run-words", parts.title, parts.sentence, parts.about), parts.actions),
     parts.bar, parts.figures, view.alarms.element,
     h("div.run-body",
-      h("div.run-pictures", h("div.beside-menu", view.beside.menu), view.grown, view.film.panel, view.beside.table, view.original.element),
+      h("div.run-pictures", h("div.beside-menu", view.beside.menus), view.grown, view.film.panel, view.beside.table, view.original.element),
       view.plots.element));
 }
 
@@ -252,7 +252,7 @@ function furnish(desk, view) {
 function moved(desk, view) {
   const stage = view.pictures.stage();
   view.original.update(view.told, stage, !MOVING.has(view.summary.state));
-  view.beside.show(stage);
+  view.beside.show(stage, view.told.stages.at(-1));
   clearTimeout(view.writing);
   view.writing = setTimeout(() => desk.view === view && writePlace(view), 300);
 }
@@ -262,7 +262,7 @@ function showPictures(view) {
   view.original.update(view.told, view.pictures.stage(), !MOVING.has(view.summary.state));
   view.alarms.update(view.summary, view.told);
   view.grown.classList.toggle("two", Boolean(view.beside.other()));
-  view.beside.show(view.pictures.stage());
+  view.beside.show(view.pictures.stage(), view.told.stages.at(-1));
 }
 
 function showStory(view) {
@@ -368,6 +368,8 @@ async function remove(desk, id) {
   showRuns(desk, runs);
   notice("The run was deleted.", { seconds: 20, action: "Undo", onaction: async () => {
     const back = await attempt("restore_run", { id });
-    if (back) showRuns(desk, back);
+    if (!back) return;
+    desk.runs = back;
+    chooseRun(desk, id);
   } });
 }

@@ -4,12 +4,13 @@ import { LiveCanvas } from "./canvas.js";
 import { crossCard, drawnModel, readDrawn } from "./cross.js";
 import { Directions, snap } from "./directions.js";
 import { SeedMap, latticeSeed, seedsAt } from "./map.js";
+import { amount } from "./story.js";
 import { Strip } from "./strip.js";
 
 const LARGE_PX = 64;
 const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null, cross: null };
 const LAST_SEED = 2 ** 32 - 1;
-const LAST_MODEL = "latent-studio-model";
+const PLACE = "latent-studio-place";
 
 const randomSeed = () => Math.floor(Math.random() * 1e6);
 
@@ -18,10 +19,11 @@ class Player {
     this.state = { model: "", origin: randomSeed(), ...structuredClone(FRESH) };
     this.past = [];
     this.future = [];
+    this.awaited = 0;
     this.about = null;
     this.directions = new Directions(this);
     this.build(element);
-    this.canvas = new LiveCanvas(this.view, { onframe: () => { this.waiting.hidden = true; this.hint.style.opacity = 0; } });
+    this.canvas = new LiveCanvas(this.view, { onframe: (stamp) => { if (stamp >= this.awaited) { this.waiting.hidden = true; this.hint.style.opacity = 0; } } });
     this.strip = new Strip(this.stripHost, this);
     this.listen();
     this.start();
@@ -232,10 +234,27 @@ class Player {
   commit() {
     const now = JSON.stringify(this.state);
     if (this.committed && this.committed !== now) this.remember({ state: this.committed });
-    this.committed = now;
+    this.settle(now);
     this.show();
     this.refreshLaterOn ??= debounce(250, () => this.directions.refresh());
     this.refreshLaterOn();
+  }
+
+  /** Here we are: this tab opens here again, and so does the next one. */
+  settle(state) {
+    this.committed = state;
+    try {
+      sessionStorage.setItem(PLACE, state);
+      if (!this.state.model.includes("@")) localStorage.setItem(PLACE, state);
+    } catch { /* the browser keeps no more */ }
+  }
+
+  /** Where this tab, or the last one, was; undefined if that model is gone. */
+  lastPlace() {
+    try {
+      const place = JSON.parse(sessionStorage.getItem(PLACE) ?? localStorage.getItem(PLACE));
+      return place && (place.model.includes("@") || this.models.some(({ id }) => id === place.model)) ? place : undefined;
+    } catch { return undefined; }
   }
 
   /** One step for undo: what the player or the strip was before it. */
@@ -265,7 +284,7 @@ class Player {
     this.strip.leave();
     const model = this.state.model;
     this.state = JSON.parse(target.state);
-    this.committed = target.state;
+    this.settle(target.state);
     if (this.state.model !== model) this.loadModel(this.state.model);
     else { this.show(); this.ask(); this.refreshLaterOn?.(); }
   }
@@ -371,16 +390,16 @@ class Player {
     if (!models.length) { this.waiting.textContent = "The shelf is empty: train a model first."; this.waiting.hidden = false; }
   }
 
-  /** Do what another room asked for, or open the model of last time. */
-  run() {
+  /** Do what another room asked for, or go where we were last. */
+  async run() {
     const request = errand.play;
     errand.play = null;
     if (request?.scene) return this.openScene(request.scene);
     if (request?.model) return this.openModel(request.model, request);
     if (this.state.model) return undefined;
-    const last = localStorage.getItem(LAST_MODEL);
-    const model = this.models.find(({ id }) => id === last) ?? this.models[0];
-    return model && this.openModel(model.id);
+    const place = this.lastPlace();
+    if (place && (Object.assign(this.state, place), await this.loadModel(place.model))) return undefined;
+    return this.models.length ? this.openModel(this.models[0].id) : undefined;
   }
 
   openModel(model, { seeds } = {}) {
@@ -406,38 +425,40 @@ class Player {
     return this.loadModel(model);
   }
 
+  /** Open the model of the state; whether that worked. */
   async loadModel(model) {
-    if (this.about?.id === model) { this.show(); this.ask(); this.commit(); return; }
+    if (this.about?.id === model) { this.show(); this.ask(); this.commit(); return true; }
     this.waiting.hidden = false;
     this.waiting.textContent = "Waking the model…";
     this.ask();
+    this.awaited = this.canvas.stamp; // a picture that was asked for before is of another model
     try {
       const about = await call("model", { id: model });
-      if (model !== this.state.model) return;
+      if (model !== this.state.model) return true;
       this.about = about;
     } catch (failure) {
       this.waiting.textContent = failure.message;
       complain(failure);
-      return;
+      return false;
     }
     this.directions.forget();
     this.describe();
+    emit("model", this.about);
     this.buildKnobs();
     this.ask();
     await this.directions.load(model);
     this.ask();
     this.commit();
     this.directions.findAll(model);
+    return true;
   }
 
   describe() {
     const { card, id } = this.about;
-    if (![...this.picker.options].some((option) => option.value === id)) this.picker.append(h("option", { value: id }, card.title));
+    if (![...this.picker.options].some((option) => option.value === id)) this.picker.append(h("option", { value: id }, nameOf(this.about)));
     this.picker.value = id;
     this.aboutModel.textContent = `${card.resolution} px`;
     this.view.classList.toggle("clear", card.channels === 4);
-    if (!id.includes("@")) localStorage.setItem(LAST_MODEL, id);
-    emit("model", this.about);
   }
 
   async save() {
@@ -451,6 +472,9 @@ class Player {
 }
 
 const ICON_OF = { random: "dice", undo: "undo", redo: "redo", drift: "wind", add: "plus", save: "save" };
+
+/** A stage of a run says which, as the model of its end has the same title. */
+const nameOf = ({ id, card }) => (id.includes("@") ? `${card.title}, stage at ${amount(card.kimg)}` : card.title);
 
 /** The seed that a field names; undefined if it is empty, or names none, which is said. */
 function seedIn({ value, validity }) {

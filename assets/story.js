@@ -30,13 +30,17 @@ const TAKERS = {
   started(told, record) {
     const last = told.figures.at(-1);
     if (told.atWork && record.resumed) mark(told, "pause", record, `Cut off${last && last.kimg > record.kimg ? ` at ${amount(last.kimg)}` : ""}; it went on by itself from ${amount(record.kimg)}`);
+    else if (record.resumed) mark(told, "pause", record, "It went on");
     told.atWork = true;
   },
   paused(told, record) {
     told.atWork = false;
     mark(told, "pause", record, record.reason === "asked" ? "Paused" : "Interrupted");
   },
-  finished: (told) => { told.atWork = false; },
+  finished(told, record) {
+    told.atWork = false;
+    mark(told, "pause", record, "Finished");
+  },
   failed: (told) => { told.atWork = false; },
 };
 

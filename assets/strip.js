@@ -7,12 +7,18 @@ const PATHS = { slerp: "Through z, on the sphere", lerp: "Straight through w", s
 const EMPTY = JSON.stringify({ keys: [], loop: true, path: "slerp", speed: 1 });
 const store = (model) => `latent-studio-strip-${model}`;
 
+/** The points on the strip of a model; none if it cannot be read. */
+function keysOf(model) {
+  try { return JSON.parse(localStorage.getItem(store(model)) ?? EMPTY).keys; } catch { return []; }
+}
+
 export class Strip {
   constructor(host, player) {
     Object.assign(this, { host, player, keys: [], loop: true, path: "slerp", speed: 1, time: 0, playing: false, shown: null, shots: new Map() });
     this.sendLater = debounce(80, () => this.send());
     this.build();
     on("model", () => this.restore());
+    window.addEventListener("storage", ({ key, newValue }) => newValue && key === store(this.player.state.model) && this.follow(newValue));
   }
 
   build() {
@@ -80,13 +86,14 @@ export class Strip {
 
   /** For a model that was trained from another one. */
   bringButton() {
-    const base = this.player.about?.card.lineage?.[0];
-    return base && h("button.button.small", { id: "bring-points", title: "Its strip, and the favourites among your pictures of it", onclick: () => this.bring(base) }, `Bring the points of ${base.title}`);
+    const { card, favourites_of_base: favourites } = this.player.about ?? {};
+    const base = card?.lineage?.[0];
+    const some = favourites || (favourites === 0 && keysOf(base.id).length);
+    return some && h("button.button.small", { id: "bring-points", title: "Its strip, and the favourites among your pictures of it", onclick: () => this.bring(base) }, `Bring the points of ${base.title}`);
   }
 
   async bring({ id, title }) {
-    let keys = [];
-    try { ({ keys } = JSON.parse(localStorage.getItem(store(id)) ?? EMPTY)); } catch { /* what cannot be read is not brought */ }
+    const keys = keysOf(id);
     const points = await attempt("inherit_points", { id: this.player.state.model, points: keys.map(({ point }) => point) });
     if (!points) return;
     if (!points.length) { notice(`There are no points of ${title} to bring.`, { hint: "Put some on its strip, or mark pictures of it as favourites." }); return; }
@@ -264,13 +271,24 @@ export class Strip {
   }
 
   load(text) {
+    this.put(text);
+    this.keep();
+  }
+
+  put(text) {
     Object.assign(this, JSON.parse(text));
     this.easingSelect.value = this.keys[0]?.easing ?? "smooth";
+    this.time = Math.min(this.time, this.length);
     this.unsent = true;
     this.show();
-    this.keep();
     this.shoot();
     this.sendLater();
+  }
+
+  /** Another tab changed the strip of this model: both show the same one, and one undo takes it all back. */
+  follow(text) {
+    if (!this.player.past.at(-1)?.elsewhere) this.player.remember({ strip: this.toJson(), elsewhere: true });
+    this.put(text);
   }
 
   keep() {
@@ -283,6 +301,6 @@ export class Strip {
     this.leave();
     this.time = 0;
     this.exportHost.replaceChildren();
-    this.load(localStorage.getItem(store(this.player.state.model)) ?? EMPTY);
+    this.put(localStorage.getItem(store(this.player.state.model)) ?? EMPTY);
   }
 }

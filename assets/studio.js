@@ -2,8 +2,11 @@
 // Rooms (shelf.js, play.js, train.js, gallery.js) are mounted by page.py when their tab is first shown.
 
 export const bus = new EventTarget();
-export const emit = (name, detail) => bus.dispatchEvent(new CustomEvent(name, { detail }));
+const said = new Map();
+export const emit = (name, detail) => { said.set(name, detail); bus.dispatchEvent(new CustomEvent(name, { detail })); };
 export const on = (name, listener) => bus.addEventListener(name, (event) => listener(event.detail));
+/** What was said last, for those who came late. */
+export const heard = (name) => said.get(name);
 
 export const session = { token: "", may: {}, public: false };
 
@@ -230,6 +233,18 @@ export async function show(room, tries = 200) {
     tab?.click();
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/** Show the room that the page showed before it was loaded anew, or `other`; from then on it is remembered which is shown. */
+export function comeBack(other) {
+  const remember = () => {
+    const tab = document.querySelector("#rooms [role=tab][aria-selected=true]");
+    if (tab) history.replaceState({ ...history.state, room: tab.id.replace("-room-button", "") }, "");
+  };
+  const room = history.state?.room ?? other;
+  if (room) show(room);
+  else remember();
+  new MutationObserver(remember).observe(document.body, { subtree: true, attributeFilter: ["aria-selected"] });
 }
 
 /** What a room should do when it is next shown: play {model} or {scene} or {model, seeds}; train further from base. */

@@ -5,6 +5,7 @@ import { filesChosen, filesDropped } from "./dropping.js";
 import { outcome } from "./waiting.js";
 
 const LAST_MINUTES = "latent-studio-minutes";
+const UPLOAD = "latent-studio-upload";
 const BATCH_FILES = 50;
 const BATCH_BYTES = 24 << 20;
 // An overview as the studio draws it: cells of 96 px with gaps of 4, ten in a row.
@@ -22,14 +23,38 @@ const FRAMES = [
 export async function mount(element, { trigger, props }) {
   const body = h("div", { id: "pictures", ariaLive: "polite" });
   element.replaceChildren(body);
-  const desk = { body, trigger, props, cancelled: false, film: null };
+  const desk = { body, trigger, props, cancelled: false, sending: false, film: null };
   await open().catch(complain);
   on("session", () => { if (props.value) props.value = { ...props.value, token: session.token }; });
   window.addEventListener("studio-training", () => showEmpty(desk));
   on("datasets", () => desk.body.querySelector(".dropzone") && listPrepared(desk));
   listenForBase(desk);
   rememberMinutes();
-  await showEmpty(desk);
+  window.addEventListener("studio-prepare", ({ detail }) => kept() && keep({ settings: detail }));
+  window.addEventListener("beforeunload", (event) => desk.sending && event.preventDefault());
+  if (!await takeUp(desk)) await showEmpty(desk);
+}
+
+// ── what a reload comes back to ──
+
+/** The upload of this tab: {id, film, settings}, or null. */
+const kept = () => JSON.parse(sessionStorage.getItem(UPLOAD));
+const keep = (change) => sessionStorage.setItem(UPLOAD, JSON.stringify({ ...kept(), ...change }));
+const forget = () => sessionStorage.removeItem(UPLOAD);
+
+/** Go on with the pictures that had been sent before the page was loaded anew; false if there are none. */
+async function takeUp(desk) {
+  const upload = kept();
+  if (!upload) return false;
+  try {
+    const report = await call("upload_report", { upload: upload.id });
+    desk.film = upload.film;
+    if (report) showUpload(desk, upload.id, { ...report, suggested: { ...report.suggested, ...upload.settings } });
+    else await lookThrough(desk, upload.id, upload.film);
+    return !desk.cancelled;
+  } catch {
+    return false;
+  }
 }
 
 /** The dial "How long" stands where it stood last. It is Gradio's; a click is what it hears. */
@@ -63,6 +88,7 @@ function listenForBase(desk) {
 
 async function showEmpty(desk) {
   Object.assign(desk, { cancelled: false, film: null });
+  forget();
   choose(desk, null);
   desk.body.replaceChildren(dropzone(desk), h("div.prepared"));
   await listPrepared(desk);
@@ -131,14 +157,19 @@ async function send(desk, upload, files) {
   const total = files.length;
   const bar = working(desk, "Sending", () => { desk.cancelled = true; });
   let done = 0;
-  for (const batch of batches(files)) {
-    if (desk.cancelled) return;
-    bar.tell(done, total);
-    const form = new FormData();
-    for (const { file, path } of batch) form.append("files", file, path);
-    await post(`upload/${upload}`, form);
-    done += batch.length;
-    bar.tell(done, total);
+  desk.sending = true;
+  try {
+    for (const batch of batches(files)) {
+      if (desk.cancelled) return;
+      bar.tell(done, total);
+      const form = new FormData();
+      for (const { file, path } of batch) form.append("files", file, path);
+      await post(`upload/${upload}`, form);
+      done += batch.length;
+      bar.tell(done, total);
+    }
+  } finally {
+    desk.sending = false;
   }
 }
 
@@ -179,6 +210,7 @@ function working(desk, verb, cancel) {
 // ── looking through ──
 
 async function lookThrough(desk, upload, film = null) {
+  keep({ id: upload, film });
   const job = await call("scan_upload", { upload, film });
   const bar = working(desk, "Looking at every picture", () => {
     desk.cancelled = true;
@@ -188,6 +220,11 @@ async function lookThrough(desk, upload, film = null) {
   if (!report) desk.cancelled = true;
   if (desk.cancelled) return;
   desk.film = film;
+  showUpload(desk, upload, report);
+}
+
+/** The report of an upload, and Gradio hears of it. */
+function showUpload(desk, upload, report) {
   showReport(desk, upload, report);
   const { source: title, count, duplicates_count: copies, suggested: suggestion } = report;
   choose(desk, { upload: { id: upload, title, count, copies, classes: report.classes.map(({ name }) => name) }, suggestion });

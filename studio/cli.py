@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -32,7 +33,9 @@ _DEFAULT_PORT = 7860
 _MOST_SEEDS = 10_000
 _LOG_SECONDS = 30.0
 """How often progress is a new line where the output is no terminal."""
-_MINUTES = {"5min": 5, "half-hour": 30, "evening": 180, "night": 480}
+_MINUTES = {"5min": 5.0, "half-hour": 30.0, "evening": 180.0, "night": 480.0}
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ?(s|sec|seconds?|m|min|minutes?|h|hours?)")
+_IN_MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -170,7 +173,8 @@ def _serve_page(namespace: argparse.Namespace, door: Any, auth: tuple[str, str] 
     )
     studio.start()
     stop.wait()
-    print("\nSaving what trains; it goes on at the next start.", flush=True)
+    training = any(run.state in {"starting", "training"} for run in studio.runs.summaries())
+    print("\nSaving what trains; it goes on at the next start." if training else "", flush=True)
     studio.close()
     blocks.close()
     sys.stdout.flush()
@@ -199,7 +203,11 @@ def _add_train(commands: Any) -> None:
     )
     parser.add_argument("--title", default="", help="what the model is called [the folder's name]")
     parser.add_argument(
-        "--time", choices=list(_MINUTES), default="half-hour", help="the dial: how long it may take [half-hour]"
+        "--time",
+        type=_time,
+        default="half-hour",
+        metavar="TIME",
+        help=f"how long it may take: {', '.join(_MINUTES)}, or any such as 90s, 12min, 1.5h [half-hour]",
     )
     parser.add_argument(
         "--family",
@@ -239,6 +247,14 @@ def _add_train(commands: Any) -> None:
     parser.add_argument("--options", action="store_true", help="list every setting with its meaning, and end")
 
 
+def _time(text: str) -> float:
+    """Minutes, from a name of the dial or a number with its unit."""
+    amount = _AMOUNT.fullmatch(text.strip().lower())
+    if text not in _MINUTES and amount is None:
+        raise BadInput(f"{text[:40]!r} is no length of time.", f"Write 90s, 12min or 1.5h, or {', '.join(_MINUTES)}.")
+    return _MINUTES[text] if amount is None else float(amount[1]) * _IN_MINUTES[amount[2][:1]]
+
+
 def _train(namespace: argparse.Namespace) -> int:
     from studio.data.prepare import PrepareSettings
     from studio.training.config import TrainConfig
@@ -266,7 +282,7 @@ def _train(namespace: argparse.Namespace) -> int:
     prepare = {**studio.desk.needs_of(namespace.base), **_pairs(namespace.prepare, PrepareSettings)}
     order = Order(
         pictures=_dataset_id(studio, namespace, prepare),
-        minutes=changes.get("minutes", _MINUTES[namespace.time]),
+        minutes=changes.get("minutes", namespace.time),
         base=namespace.base,
         family=namespace.family,
         title=namespace.title,

@@ -11,3 +11,10 @@ def counted(number: float, one: str, many: str = "") -> str:
     """
     said = f"{number:,}" if isinstance(number, int) else f"{number:g}"
     return f"{said} {one if number == 1 else many or one + 's'}"
+
+
+def lasting(minutes: float) -> str:
+    """A length of time: "40 seconds", "5 minutes", "2.5 hours"."""
+    if minutes < 1:
+        return counted(round(minutes * 60), "second")
+    return counted(round(minutes, 1), "minute") if minutes < 120 else counted(round(minutes / 60, 1), "hour")

@@ -161,7 +161,7 @@ def _finish(found: Iterable[Place | Refusal], skipped: int) -> Listing:
 
 def _named_below(folder: Path) -> Iterator[Named]:
     if not folder.is_dir():
-        raise NotFound(f"There is no folder {folder.name!r}.", "Check its name.")
+        raise NotFound(f"There is no folder {str(folder)!r}.", "Check its name.")
     for top, folders, files in os.walk(folder):
         folders.sort()
         for file in sorted(files):

@@ -292,6 +292,11 @@ class Datasets:
         """The good pictures of a scanned upload, by label. Raises NotFound if it was not scanned."""
         return self._report(self._upload(upload_id)).pictures
 
+    def report(self, upload_id: str) -> dict[str, Any] | None:
+        """What `scan` answered last; None before. Raises NotFound if there is no such upload."""
+        upload = self._upload(upload_id)
+        return {"upload_id": upload_id, **summary(self._report(upload))} if upload.report.exists() else None
+
     def thumb(self, upload_id: str, id: str, *, large: bool = False) -> Path:
         """A WebP of one picture: of at most 144 px, or 720.
 
@@ -376,14 +381,15 @@ class Datasets:
         return report, settings, choices
 
     def start_scan(self, upload_id: str, film: Film | None = None) -> str:
-        """`scan` in the background; returns the id of its job, whose result is the report."""
+        """`scan` in the background; returns the id of its job, whose result is the report. While the same look is under
+        way, that is its job."""
         self._upload(upload_id)
 
         def work(job: Job) -> dict[str, Any]:
             job.stage("scan", "Looking at your pictures")
             return self.scan(upload_id, job.progress, job.cancelled, film, lambda words: job.stage("doctor", words))
 
-        return self.jobs.start(work)
+        return self.jobs.start_once(f"scan of {upload_id} {film}", work)
 
     def start_prepare(self, upload_id: str, settings: PrepareSettings | dict[str, Any], title: str = "") -> str:
         """`prepare` in the background; returns the id of its job, whose result is the dataset's info.

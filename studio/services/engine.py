@@ -24,7 +24,7 @@ from studio.errors import BadInput, Busy, StudioError
 from studio.latent.cross import Cross, related
 from studio.latent.point import Point, Scene
 from studio.options import to_json
-from studio.weights.card import INHERITED_FILE, WEIGHTS_FILE, read_card
+from studio.weights.card import INHERITED_FILE, TRAITS_FILE, WEIGHTS_FILE, read_card
 
 if TYPE_CHECKING:
     import numpy as np
@@ -305,8 +305,11 @@ class Engine:
         return player.directions
 
     def traits_file(self, model_id: str) -> Path:
-        """Where the named directions of a model are kept; see `studio.services.naming`."""
-        return self._kept(read_card(self._find(model_id)), "traits")
+        """Where the named directions of a model are kept: with a shipped model, else where `studio.services.naming` puts
+        them."""
+        folder = self._find(model_id)
+        shipped = folder / TRAITS_FILE
+        return shipped if shipped.is_file() else self._kept(read_card(folder), "traits")
 
     def _kept(self, card: ModelCard, what: str) -> Path:
         return self._cache / f"{what}-{card.files.get(WEIGHTS_FILE, card.id)[:32]}.safetensors"

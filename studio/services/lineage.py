@@ -52,6 +52,16 @@ class Lineage:
         line = self._unsettled(model_id)
         return [self._settle(one, job) for one in reversed(line)][-1] if line else 0
 
+    def favourites(self, owner: str, model_id: str) -> tuple[Point, ...] | None:
+        """The places of the owner's favourites among the pictures of the model's base, oldest first; None without a base
+        on the shelf."""
+        base = self._base(model_id) if is_lasting(model_id) else None
+        if base is None:
+            return None
+        saved = self._gallery.list(owner, limit=500, favourites=True)
+        found = [from_json(Scene, one.recipe).point for one in saved if one.model == base.id]
+        return tuple(reversed(found[:_MOST_FAVOURITES]))
+
     def points(self, owner: str, model_id: str, points: Sequence[Point]) -> tuple[Point, ...]:
         """Points of the base, and behind them the owner's favourites among its pictures, as points of the model.
 
@@ -61,15 +71,13 @@ class Lineage:
         from studio.latent.lineage import carried_point
 
         card, base = self._card(model_id), self._base(model_id)
-        if base is None:
+        favourites = self.favourites(owner, model_id)
+        if base is None or favourites is None:
             raise NotFound("The model that this one was trained from is gone.", "Start from places of your own.")
-        saved = self._gallery.list(owner, limit=500, favourites=True)
-        favourites = [from_json(Scene, one.recipe).point for one in saved if one.model == base.id]
         known = self._engine.submit(self._engine.directions, model_id).result()
         classes = _classes(self._card(base.id), card)
         return tuple(
-            carried_point(point, sha256=base.sha256, classes=classes, known=known)
-            for point in (*points, *reversed(favourites[:_MOST_FAVOURITES]))
+            carried_point(point, sha256=base.sha256, classes=classes, known=known) for point in (*points, *favourites)
         )
 
     def _settle(self, model_id: str, job: Job) -> int:

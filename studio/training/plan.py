@@ -19,7 +19,7 @@ from studio.families.base import FIRST_CHOICE
 from studio.training.base_model import Fit, can_grow, fit
 from studio.training.config import TrainConfig, changed
 from studio.weights.card import ModelCard
-from studio.words import counted
+from studio.words import counted, lasting
 
 SHORT_MINUTES = 60.0
 SMALL_SET = 1000
@@ -434,13 +434,16 @@ def _reasons(
 ) -> Iterator[str]:
     size = config.settings["resolution"]
     shown = f"about {_count(kimg * 1000)} pictures at {size} × {size} px"
-    yield f"In {_duration(config.minutes)} this machine can show the model {shown}."
+    yield f"In {lasting(config.minutes)} this machine can show the model {shown}."
     if base is not None:
         yield f"It goes on from {base.title}, so the first pictures are good ones and then turn into yours."
     if fitted is not None:
         yield from fitted.reasons
     if size < info.resolution:
-        yield f"Your pictures are {info.resolution} px wide; with more time the model could use more of that."
+        yield (
+            f"Your pictures are prepared at {info.resolution} px, but in this time it learns best at {size}: with more time"
+            " the model could use more of that."
+        )
     if config.settings.get("projected"):
         yield "The critic sees with a network that knows a million photographs, so shapes come soon (Projected GAN)."
     if config.augment in _VARYING:
@@ -454,10 +457,6 @@ def _reasons(
         yield "In a short run nothing is spent on an even latent space; from an hour on it is."
     if 0 < info.count < 50:
         yield "Fewer than 50 pictures give a model that mostly repeats them; a hundred or more are better."
-
-
-def _duration(minutes: float) -> str:
-    return counted(minutes, "minute") if minutes < 120 else counted(minutes / 60, "hour")
 
 
 def _count(number: float) -> str:

@@ -21,7 +21,7 @@ from studio.training.config import TrainConfig
 from studio.training.state import TrainState
 from studio.weights.card import MOST_ANCESTORS, Ancestor, ModelCard
 from studio.weights.store import load_card, load_discriminator, load_generator, save_model
-from studio.words import counted
+from studio.words import counted, lasting
 
 
 def load_base(config: TrainConfig, info: DatasetInfo) -> tuple[nn.Module, nn.Module | None] | None:
@@ -84,13 +84,18 @@ def make_card(config: TrainConfig, info: DatasetInfo, state: TrainState, *, mode
         classes=_class_names(config, info, generator.classes),
         trained_on=f"{info.title}: {counted(info.count, 'picture')}",
         kimg=round(state.kimg, 3),
-        origin=f"Trained in Latent Studio for {counted(max(1, round(state.seconds / 60)), 'minute')}{_told_lineage(config)}.",
+        origin=f"Trained in Latent Studio for {lasting(_whole(state.seconds))}{_told_lineage(config)}.",
         lineage=_descent(config),
         codes=config.codes,
         summary=f"Learned from {info.title}.",
         command=f"python -m studio.training runs/{run}" if run else "",
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     )
+
+
+def _whole(seconds: float) -> float:
+    """Minutes, whole ones from one on."""
+    return seconds / 60 if seconds < 60 else float(round(seconds / 60))
 
 
 def _class_names(config: TrainConfig, info: DatasetInfo, classes: int) -> tuple[str, ...]:

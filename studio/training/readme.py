@@ -6,7 +6,7 @@ from pathlib import Path
 
 from studio.options import options
 from studio.training.config import TrainConfig
-from studio.words import counted
+from studio.words import lasting
 
 FILES = (
     ("config.json", "the settings, in full"),
@@ -31,7 +31,7 @@ def text(root: Path, config: TrainConfig, state: str) -> str:
         f"# {config.title}\n\nA training run of Latent Studio. {state}\n\n"
         f"It makes a {config.family} model from the pictures in `{Path(config.dataset).name}`"
         f"{f', starting from `{Path(config.base_model).name}`' if config.base_model else ''}, "
-        f"in {counted(config.minutes, 'minute')} at most.\n\n"
+        f"in {lasting(config.minutes)} at most.\n\n"
         "## What is here\n\n"
         f"{files}\n\n"
         "## How to go on\n\n"

@@ -111,7 +111,9 @@ def _is_colour(option: Option) -> bool:
 
 
 def _label(option: Option) -> str:
-    return f"{option.label} ({option.unit})" if option.unit else option.label
+    """With its unit, unless that is its last word already."""
+    told = not option.unit or option.label.endswith(option.unit)
+    return option.label if told else f"{option.label} ({option.unit})"
 
 
 def _step(option: Option, kind: type) -> float:

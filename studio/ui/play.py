@@ -18,10 +18,15 @@ _MOST_POINTS = 64
 
 
 def model(studio: Studio, visitor: Visitor, id: str) -> dict[str, Any]:
-    """What can be done with a model: its card, styles, noise, and what it can be crossed with."""
+    """What can be done with a model: its card, styles, noise, what it can be crossed with, and how many favourites there
+    are among the pictures of its base (null if that is gone)."""
     about: dict[str, Any] = studio.engine.submit(studio.engine.describe, id).result()
     card = studio.engine.submit(studio.engine.card, id).result()
-    return {**about, "relatives": studio.crossing.relatives(card)}
+    favourites = studio.lineage.favourites(visitor.owner, id)
+    return {
+        **about, "relatives": studio.crossing.relatives(card),
+        "favourites_of_base": None if favourites is None else len(favourites),
+    }  # fmt: skip
 
 
 def keep_cross(studio: Studio, visitor: Visitor, id: str) -> dict[str, str]:

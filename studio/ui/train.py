@@ -28,7 +28,8 @@ from studio.ui.controls import control, described, values
 from studio.ui.mounting import mounted
 from studio.words import counted
 
-DIAL = (("5 minutes", 5), ("Half an hour", 30), ("An evening", 180), ("A night", 480))
+OTHER = 0
+DIAL = (("5 minutes", 5), ("Half an hour", 30), ("An evening", 180), ("A night", 480), ("Other", OTHER))
 STUDIOS_CHOICE = ("The studio's choice", CHOICE)
 FAMILIES = (
     ("The studio's choice", ""),
@@ -142,6 +143,12 @@ def scan_upload(studio: Studio, visitor: Visitor, upload: str, film: Film | None
     return studio.datasets.start_scan(upload, film)
 
 
+def upload_report(studio: Studio, visitor: Visitor, upload: str) -> dict[str, Any] | None:
+    """What an upload's last look through found, as `scan_upload` answers it; null before."""
+    studio.policy.require("upload")
+    return studio.datasets.report(upload)
+
+
 def drop_upload(studio: Studio, visitor: Visitor, upload: str) -> None:
     """Throw an upload away."""
     studio.policy.require("upload")
@@ -150,7 +157,7 @@ def drop_upload(studio: Studio, visitor: Visitor, upload: str) -> None:
 
 CALLS = (
     run, changes, pause_run, resume_run, stop_run, continue_run, delete_run, restore_run,
-    datasets, delete_dataset, restore_dataset, begin_upload, scan_upload, drop_upload,
+    datasets, delete_dataset, restore_dataset, begin_upload, scan_upload, upload_report, drop_upload,
 )  # fmt: skip
 
 
@@ -197,6 +204,7 @@ class Form:
     how: gr.Column
     prepare: list[Any]
     minutes: gr.Radio
+    other: gr.Number
     base: gr.Dropdown
     family: gr.Dropdown
     title: gr.Textbox
@@ -211,7 +219,7 @@ class Form:
     @property
     def order(self) -> list[Any]:
         """The inputs that say what is asked for."""
-        return [self.pictures, self.minutes, self.base, self.family, self.title, *self.prepare]
+        return [self.pictures, self.minutes, self.other, self.base, self.family, self.title, *self.prepare]
 
 
 def build(studio: Studio) -> None:
@@ -240,6 +248,7 @@ def _form(studio: Studio) -> Form:
         minutes = gr.Radio(
             DIAL, value=DIAL[1][1], show_label=False, container=False, elem_id="train-minutes", elem_classes="segmented"
         )
+        other = gr.Number(value=60, label="Minutes", elem_id="other-minutes", visible=False, precision=1)
         base = gr.Dropdown(_bases(studio), value=CHOICE, label="Start from", elem_id="train-base", filterable=False)
         title = gr.Textbox(label="Name", placeholder="named after the pictures", max_length=80, elem_id="train-title")
         plan = gr.HTML(elem_id="train-plan", padding=False)
@@ -255,8 +264,8 @@ def _form(studio: Studio) -> Form:
         job, planned, filled = gr.Textbox(visible=False), gr.JSON(visible=False), gr.JSON(visible=False)
     as_planned.click(None, filled, advanced, js="(filled) => filled", show_progress="hidden", api_visibility="private")
     return Form(
-        pictures=pictures, doctor=card, how=how, prepare=prepare, minutes=minutes, base=base, family=family, title=title,
-        plan=plan, planned=planned, filled=filled, advanced=advanced, start=start, problem=problem, job=job,
+        pictures=pictures, doctor=card, how=how, prepare=prepare, minutes=minutes, other=other, base=base, family=family,
+        title=title, plan=plan, planned=planned, filled=filled, advanced=advanced, start=start, problem=problem, job=job,
     )  # fmt: skip
 
 
@@ -290,6 +299,9 @@ def _wire(studio: Studio, form: Form) -> None:
     def begin(*given: Any) -> list[Any]:
         return start(studio, given)
 
+    def review(*given: Any) -> list[Any]:
+        return reviewed(studio, given)
+
     def planned(after: Callable[..., Any]) -> None:
         # not "once", or quick hands, that choose pictures while a plan is under way, are given none
         made = after(plan, form.order, [form.plan, form.start, form.planned], trigger_mode="always_last", **quiet)
@@ -301,13 +313,20 @@ def _wire(studio: Studio, form: Form) -> None:
     form.pictures.select(further, None, form.base, **quiet)
     form.base.focus(lambda: gr.update(choices=_bases(studio)), None, form.base, **quiet)
     planned(form.base.change(fit, [form.base, *form.prepare], form.prepare, **quiet).then)
-    changes = [form.minutes.input, form.family.input, *(component.input for component in form.prepare)]
+    form.minutes.change(lambda chosen: gr.update(visible=chosen == OTHER), form.minutes, form.other, **quiet)
+    changes = [
+        form.minutes.input,
+        form.other.input,
+        form.family.input,
+        *(component.input for component in form.prepare),
+    ]
     planned(partial(gr.on, changes))
-    changes += [component.input for component in (form.base, form.title, *form.advanced)]
+    changes += [form.base.input, form.title.input]
     gr.on(changes, None, None, form.problem, js="() => ''", **quiet)  # what was refused is no more what is asked for
-    ordered = form.start.click(
-        begin, [*form.order, form.filled, *form.advanced], [form.job, form.problem, form.title], **quiet
-    )
+    settings = [component.input for component in form.advanced]
+    asked = [*form.order, form.filled, *form.advanced]
+    gr.on(settings, review, asked, [form.plan, form.problem], trigger_mode="always_last", **quiet)
+    ordered = form.start.click(begin, asked, [form.job, form.problem, form.title], **quiet)
     ordered.then(None, form.job, None, js=_TELL, **quiet)
 
 
@@ -356,36 +375,53 @@ def show_plan(studio: Studio, given: Sequence[Any]) -> list[Any]:
         plan = studio.desk.plan(read_order(given))
     except StudioError as error:
         return [_problem(error), gr.update(interactive=False), gr.skip()]
-    reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in plan.reasons)
-    return [f"<ul>{reasons}</ul>", gr.update(interactive=True), [getattr(plan.config, o.name) for o in _ADVANCED]]
+    return [_listed(plan.reasons), gr.update(interactive=True), [getattr(plan.config, o.name) for o in _ADVANCED]]
+
+
+def reviewed(studio: Studio, given: Sequence[Any]) -> list[Any]:
+    """An advanced setting was changed: the reasons of the plan with it, and why it cannot be, if so."""
+    if not given[0]:
+        return ["", ""]
+    try:
+        return [_listed(studio.desk.plan(_order_with_changes(given)).reasons), ""]
+    except StudioError as error:
+        return [gr.skip(), _problem(error)]
 
 
 def start(studio: Studio, given: Sequence[Any]) -> list[Any]:
-    """Begin; the id of the job, or a sentence that says why not.
-
-    Args:
-        given: the order, what the advanced settings were filled with (None: nothing yet), and what they are now.
-    """
+    """Begin; the id of the job, or a sentence that says why not."""
     try:
         studio.policy.require("train")
         studio.sessions.owner((given[0] or {}).get("token", ""))
-        *order, filled = given[: -len(_ADVANCED)]
-        now, before = (
-            values(_ADVANCED, held) for held in (given[-len(_ADVANCED) :], filled or [None] * len(_ADVANCED))
-        )
-        changed = {name: value for name, value in now.items() if value != before.get(name)}
-        return [studio.desk.start(replace(read_order(order), changes=changed)), "", ""]
+        return [studio.desk.start(_order_with_changes(given)), "", ""]
     except StudioError as error:
         return ["", _problem(error), gr.skip()]
 
 
+def _order_with_changes(given: Sequence[Any]) -> Order:
+    """The order, then what the advanced settings were filled with (None: nothing yet), and what they are now.
+
+    Raises:
+        BadInput: as `read_order`.
+    """
+    *order, filled = given[: -len(_ADVANCED)]
+    now, before = (values(_ADVANCED, held) for held in (given[-len(_ADVANCED) :], filled or [None] * len(_ADVANCED)))
+    changed = {name: value for name, value in now.items() if value != before.get(name)}
+    return replace(read_order(order), changes=changed)
+
+
+def _listed(reasons: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(reason)}</li>' for reason in reasons)}</ul>"
+
+
 def read_order(given: Sequence[Any]) -> Order:
-    """The order that a form's values make: pictures, minutes, base, network, title, then the settings of preparing.
+    """The order that a form's values make: pictures, dial, other minutes, base, network, title, then the settings of preparing.
 
     Raises:
         BadInput: no pictures, or a value out of its range.
     """
-    pictures, minutes, base, family, title, *prepare = given
+    pictures, dial, other, base, family, title, *prepare = given
+    minutes = (other or 0) if dial == OTHER else dial
     return Order(
         pictures=read_pictures(pictures),
         minutes=_option(TrainConfig, "minutes").check(float(minutes)),

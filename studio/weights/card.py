@@ -22,6 +22,7 @@ WEIGHTS_FILE = "model.safetensors"
 DISCRIMINATOR_FILE = "discriminator.safetensors"
 PREVIEW_FILE = "preview.webp"
 INHERITED_FILE = "inherited.safetensors"
+TRAITS_FILE = "traits.safetensors"
 """Directions of the models that a model comes from; no part of it, and made again where it is missing."""
 
 _HASHED_FILES = (WEIGHTS_FILE, DISCRIMINATOR_FILE, PREVIEW_FILE)

@@ -51,7 +51,9 @@ class Shelf:
         self._known: dict[Path, tuple[_Stamp, ShelfEntry]] = {}
 
     def list(self) -> tuple[ShelfEntry, ...]:
-        """All models, the shipped ones first, each part by title. A broken folder is listed with its problem."""
+        """All models: the artist's own, the newest first, then the shipped ones, the largest pictures first.
+
+        A broken folder is listed with its problem, behind the others of its part."""
         found = [self._entry(folder, shipped=True) for folder in _folders(self._bundled)]
         shipped = {entry.id for entry in found}
         for folder in _folders(self._own):
@@ -59,7 +61,9 @@ class Shelf:
             if entry.id in shipped:
                 entry = dataclasses.replace(entry, problem="A shipped model has the same name. Rename this folder.")
             found.append(entry)
-        return tuple(sorted(found, key=lambda entry: (not entry.shipped, entry.title.casefold(), entry.id)))
+        found.sort(key=lambda entry: (entry.title.casefold(), entry.id))
+        own = sorted((entry for entry in found if not entry.shipped), key=_age, reverse=True)
+        return (*own, *sorted((entry for entry in found if entry.shipped), key=_smallness))
 
     def folder(self, model_id: str) -> Path:
         """The folder of a model. Raises NotFound if no such folder is on the shelf."""
@@ -109,6 +113,14 @@ class Shelf:
             known = (stamp, _read_entry(folder, shipped=shipped))
             self._known[folder] = known
         return known[1]
+
+
+def _age(entry: ShelfEntry) -> str:
+    return entry.card.created if entry.card else ""
+
+
+def _smallness(entry: ShelfEntry) -> int:
+    return -entry.card.resolution if entry.card else 0
 
 
 def _folders(place: Path) -> Iterator[Path]:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.e2e.looking import load_anew
+
 expect = pytest.importorskip("playwright.sync_api").expect
 
 SLOW_MS = 120_000
@@ -38,7 +40,7 @@ def card(page, studio_server, views: Path):
     page.set_default_timeout(SLOW_MS)
     page.locator("#train-room-button").click()
     page.locator("#choose-folder").set_input_files(views)
-    expect(page.locator("#doctor-words")).to_contain_text("3 things could be mended")
+    expect(page.locator("#doctor-words")).to_contain_text("2 more things could be mended")
     expect(page.locator("#train-plan")).to_contain_text("13 pictures")
     return page.locator("#doctor")
 
@@ -52,10 +54,11 @@ def test_findings_are_shown_mended_and_undone(page, card) -> None:
     blank.locator(".mend").focus()
     page.keyboard.press("Enter")
     expect(blank.locator(".mend")).to_have_text("Take it back")
-    expect(card.locator("#doctor-summary")).to_have_text("1 picture left out")
+    expect(card.locator("#doctor-summary")).to_have_text("1 picture left out, 1 exact copy not used")
+    expect(card.locator("#doctor-words")).to_contain_text("1 more thing could be mended")
     expect(page.locator("#train-plan")).to_contain_text("12 pictures")
     blank.locator(".mend").click()
-    expect(card.locator("#doctor-summary")).to_have_text("")
+    expect(card.locator("#doctor-summary")).to_have_text("1 exact copy not used")
     expect(page.locator("#train-plan")).to_contain_text("13 pictures")
 
     frames.locator(".mend").click()
@@ -71,9 +74,9 @@ def test_single_pictures_are_left_out_and_cut_by_keyboard_on_a_phone(page, card)
     frames = card.locator('[data-topic="borders"]')
     frames.get_by_role("button", name="Look at all 3").click()
     frames.get_by_role("button", name="09.png: used, leave it out").click()
-    expect(card.locator("#doctor-summary")).to_have_text("1 picture left out")
+    expect(card.locator("#doctor-summary")).to_have_text("1 picture left out, 1 exact copy not used")
     frames.get_by_role("button", name="09.png: left out, take it back").click()
-    expect(card.locator("#doctor-summary")).to_have_text("")
+    expect(card.locator("#doctor-summary")).to_have_text("1 exact copy not used")
 
     card.get_by_text("Choose and cut single pictures").click()
     card.locator("#all-pictures").get_by_role("button", name="03.png: choose the square by hand").click()
@@ -82,8 +85,28 @@ def test_single_pictures_are_left_out_and_cut_by_keyboard_on_a_phone(page, card)
     for key in ("-", "-", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
     page.get_by_role("button", name="Use this square").click()
-    expect(card.locator("#doctor-summary")).to_have_text("1 square drawn by hand")
+    expect(card.locator("#doctor-summary")).to_have_text("1 exact copy not used, 1 square drawn by hand")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_reload_keeps_the_pictures_and_what_was_mended(page, card) -> None:
+    card.locator('[data-topic="blank"] .mend').click()
+    card.locator('[data-topic="borders"] .mend').click()
+    page.locator("#prepare-resolution").get_by_text("32", exact=True).click()
+    for _ in range(2):
+        expect(card.locator("#doctor-words")).to_have_text("All that was found is mended.")
+        expect(card.locator("#doctor-summary")).to_have_text("1 picture left out, 1 exact copy not used")
+        expect(page.locator("#report")).to_contain_text("14 pictures")
+        expect(page.locator("#train-plan")).to_contain_text("You have 12 pictures")
+        expect(page.locator("#train-plan")).to_contain_text("32 × 32 px")
+        load_anew(page)
+    for image in card.locator(".finding-thumbs img").all():
+        expect(image).to_have_js_property("complete", True)
+    page.locator("#start-over").click()
+    expect(page.locator("#dropzone")).to_be_visible()
+    load_anew(page)
+    expect(page.locator("#dropzone")).to_be_visible()
+    expect(page.locator("#doctor-words")).to_have_count(0)
 
 
 def test_a_set_without_problems_has_nothing_to_mend(page, studio_server, tmp_path: Path) -> None:

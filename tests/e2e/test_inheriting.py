@@ -7,12 +7,17 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from studio.weights.card import Ancestor
 from studio.weights.store import load_generator, save_model
+from tests.e2e.looking import load_anew, settle
 from tests.making import make_model
 
 expect = pytest.importorskip("playwright.sync_api").expect
+
+RESTS_MS = 400
+"""After so long a picture that rests has been enlarged smoothly."""
 
 
 @pytest.fixture
@@ -20,7 +25,10 @@ def child(studio_server) -> Path:
     """On the shelf of the running studio: a copy of the tiny model, a little further."""
     models = studio_server.home / "models"
     generator, card = load_generator(models / "tiny-style")
-    next(generator.parameters()).data.add_(0.01)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        for parameter in generator.parameters():
+            parameter.data.add_(0.03 * torch.randn_like(parameter))
     lineage = (Ancestor(id="tiny-style", title=card.title, sha256=card.sha256),)
     save_model(
         models / "tiny-child", generator, dataclasses.replace(card, id="tiny-child", title="Child", lineage=lineage)
@@ -36,7 +44,7 @@ def open_model(page, model: str) -> None:
 
 def test_codes_that_a_model_was_taught_come_first(page, studio_server) -> None:
     make_model(studio_server.home / "models" / "tiny-taught", "stylegan2", "Tiny taught", codes=3)
-    page.reload()
+    load_anew(page)
     open_model(page, "tiny-taught")
     expect(page.locator("#direction-group option").first).to_have_text("Learned codes")
     expect(page.locator(".direction label")).to_have_text(["Code 1", "Code 2", "Code 3"])
@@ -50,7 +58,7 @@ def test_codes_that_a_model_was_taught_come_first(page, studio_server) -> None:
 
 
 def test_directions_and_points_come_along(page, child) -> None:
-    page.reload()
+    load_anew(page)
     open_model(page, "tiny-style")
     expect(page.locator("#bring-points")).to_have_count(0)
     expect(page.locator("#direction-group option", has_text="What you see")).to_have_count(1)
@@ -73,14 +81,15 @@ def test_directions_and_points_come_along(page, child) -> None:
 
 
 def test_a_model_is_crossed_with_its_base_and_kept(page, child) -> None:
-    page.reload()
+    load_anew(page)
     open_model(page, "tiny-child")
-    picture = "() => document.querySelector('#live-canvas').toDataURL()"
     expect(page.locator("#keep-cross")).to_be_hidden()
-    before = page.evaluate(picture)
+    page.wait_for_timeout(RESTS_MS)
+    before = settle(page)
     page.locator("#cross-surfaces").fill("100")
     page.locator("#cross-surfaces").dispatch_event("change")
-    page.wait_for_function(f"(before) => ({picture})() !== before", arg=before)
+    page.wait_for_timeout(RESTS_MS)
+    assert settle(page) != before
     assert page.evaluate("window.latentStudioPlayer.scene().model") == "tiny-child~tiny-style~0~100"
     page.locator("#keep-cross").click()
     expect(page.locator("#notices")).to_contain_text("Child × Tiny style is on the shelf")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from studio.paths import Home
+from tests.e2e.looking import load_anew
 from tests.making_runs import make_dataset, make_run, write_wanted
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -44,11 +45,8 @@ def visit(page, address: str, title: str) -> None:
 
 
 def reload(page) -> None:
-    """Load the page anew. Gradio says on the console that its own connection was cut; that is no fault of ours."""
-    page.reload()
+    load_anew(page)
     expect(page.locator("#run-title")).to_be_visible()
-    cut = ("AbortError", "Connection errored out")
-    page.complaints[:] = [complaint for complaint in page.complaints if not any(words in complaint for words in cut)]
 
 
 def shown(page) -> bytes:
@@ -229,8 +227,12 @@ def test_two_runs_stand_side_by_side_at_the_same_time(page, studio_server) -> No
     expect(page).to_have_url(re.compile("run=moths&with=other&at=100$"))
     reload(page)
     expect(page.locator("#other-label")).to_have_text("after 10 s, at 1.00 kimg")
+    page.locator("#compare-like").select_option("share")
+    page.locator("#scrub").press("End")
+    expect(page.locator("#other-label")).to_have_text("after 60 s, at 6.00 kimg")
     page.locator("#compare-with").select_option("")
     expect(page.locator("#beside")).to_be_hidden()
+    expect(page.locator("#compare-like")).to_be_hidden()
 
 
 def test_a_run_of_before_has_no_scores_and_says_so(page, studio_server) -> None:

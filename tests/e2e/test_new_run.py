@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from studio.paths import Home
+from tests.e2e.looking import load_anew
 from tests.making_runs import make_dataset, make_run, write_wanted
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -34,7 +35,7 @@ def test_the_dial_stands_where_it_stood_last(page) -> None:
     expect(page.locator("#train-minutes").get_by_label("Half an hour")).to_be_checked()
     page.locator("#train-minutes").get_by_text("An evening").click()
     expect(page.locator("#train-plan")).to_contain_text("In 3 hours")
-    page.reload()
+    load_anew(page)
     choose_pictures(page)
     expect(page.locator("#train-minutes").get_by_label("An evening")).to_be_checked()
     expect(page.locator("#train-plan")).to_contain_text("In 3 hours")

@@ -11,15 +11,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.e2e.looking import PICTURE, load_anew, settle
+
 expect = pytest.importorskip("playwright.sync_api").expect
 
-PICTURE = "() => document.querySelector('#live-canvas').toDataURL()"
 LAST_BITS = 24
 STATE = "() => JSON.stringify(window.latentStudioPlayer.point())"
 
 
 def open_model(page, model: str) -> None:
     page.locator(f"#model-{model} .button.primary").click()
+    await_picture(page)
+
+
+def await_picture(page) -> None:
     expect(page.locator("#live-canvas")).to_be_visible()
     expect(page.locator("#canvas-waiting")).to_be_hidden()
     expect(page.locator("#direction-0")).to_be_visible()
@@ -31,14 +36,6 @@ def choose_group(page, title: str) -> None:
     """Once all are found: named ones come a moment later."""
     expect(page.locator("#direction-group option", has_text="What you see")).to_have_count(1)
     page.locator("#direction-group").select_option(label=title)
-
-
-def settle(page) -> str:
-    """The picture at rest, at its full size: a slow machine shows drafts first, which lack the last layers."""
-    page.wait_for_function(
-        "() => { const p = window.latentStudioPlayer.canvas; return p.shown === p.stamp && !p.underway.size && !p.draft; }"
-    )
-    return page.evaluate(PICTURE)
 
 
 def drawn(url: str) -> Image.Image:
@@ -204,13 +201,76 @@ def test_the_strip_survives_a_reload_and_clears_with_undo(page) -> None:
     page.keyboard.press("a")
     page.keyboard.press("r")
     page.keyboard.press("a")
-    page.reload()
-    open_model(page, "tiny-dcgan")
+    load_anew(page)
+    await_picture(page)
     expect(page.locator("#strip .key")).to_have_count(2)
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#strip .key")).to_have_count(0)
     page.locator("#notices").get_by_role("button", name="Undo").click()
     expect(page.locator("#strip .key")).to_have_count(2)
+
+
+def test_a_reload_comes_back_to_the_place_and_so_does_the_next_tab(page, studio_server) -> None:
+    open_model(page, "tiny-classes")
+    page.locator("#direction-1").fill("2.5")
+    page.locator("#direction-1").dispatch_event("change")
+    page.locator("#class-1").click()
+    picture, state = settle(page), page.evaluate(STATE)
+    load_anew(page)
+    await_picture(page)
+    assert json.loads(page.evaluate(STATE)) == json.loads(state)
+    assert difference(settle(page), picture) <= LAST_BITS
+    other = page.context.new_page()
+    other.goto(studio_server.url)
+    other.locator("#play-room-button").click()
+    await_picture(other)
+    assert json.loads(other.evaluate(STATE)) == json.loads(state)
+    other.close()
+
+
+def test_a_place_of_a_model_that_is_gone_opens_another_one(page) -> None:
+    open_model(page, "tiny-style")
+    page.evaluate(
+        "() => { const p = JSON.parse(sessionStorage['latent-studio-place']); p.model = 'gone@3';"
+        " sessionStorage['latent-studio-place'] = JSON.stringify(p); }"
+    )
+    load_anew(page)
+    await_picture(page)
+    assert page.evaluate("window.latentStudioPlayer.state.model") in {"tiny-style", "tiny-classes", "tiny-dcgan"}
+
+
+def test_two_tabs_show_the_same_strip(page, studio_server) -> None:
+    open_model(page, "tiny-dcgan")
+    page.evaluate("() => localStorage.removeItem('latent-studio-strip-tiny-dcgan')")
+    load_anew(page)
+    await_picture(page)
+    page.keyboard.press("a")
+    other = page.context.new_page()
+    other.goto(studio_server.url)
+    open_model(other, "tiny-dcgan")
+    expect(other.locator("#strip .key")).to_have_count(1)
+    other.keyboard.press("a")
+    expect(page.locator("#strip .key")).to_have_count(2)
+    page.keyboard.press("a")
+    expect(other.locator("#strip .key")).to_have_count(3)
+    for count in (2, 1):
+        page.keyboard.press("z")
+        expect(page.locator("#strip .key")).to_have_count(count)
+        expect(other.locator("#strip .key")).to_have_count(count)
+    other.close()
+
+
+def test_a_model_that_comes_to_the_shelf_leaves_an_open_film_panel_alone(page) -> None:
+    open_model(page, "tiny-style")
+    for _ in range(2):
+        page.keyboard.press("r")
+        page.keyboard.press("a")
+    page.locator("#walk-export").click()
+    with page.expect_response(lambda response: "call" in (response.request.post_data or "")):
+        page.evaluate("() => import('./gradio_api/studio/assets/studio.js').then(({ emit }) => emit('shelf-changed'))")
+    page.wait_for_timeout(500)
+    expect(page.locator("#film-begin")).to_be_visible()
+    page.get_by_role("button", name="Clear").click()
 
 
 def test_a_saved_picture_brings_its_place_back_after_a_restart(page, studio_server, tmp_path: Path) -> None:
@@ -267,8 +327,8 @@ def test_a_picture_saved_on_a_walk_is_the_one_that_was_seen(page) -> None:
 def test_edits_of_the_strip_are_undone_like_everything_else(page) -> None:
     open_model(page, "tiny-style")
     page.evaluate("() => localStorage.clear()")
-    page.reload()
-    open_model(page, "tiny-style")
+    load_anew(page)
+    await_picture(page)
     for _ in range(2):
         page.keyboard.press("a")
         page.keyboard.press("r")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.looking import load_anew
 from tests.making import draw_shapes
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -82,7 +83,7 @@ def test_a_folder_becomes_a_model_that_is_played_while_it_learns(page, studio_se
     assert "#run=" in address
 
     # a second tab and a reload see the same run
-    page.reload()
+    load_anew(page)
     expect(page.locator("#run-title")).to_have_text("Shapes")
     second = page.context.new_page()
     second.goto(address)

@@ -121,10 +121,10 @@ def test_what_is_no_colour_is_refused() -> None:
 
 def form_values(**changes: Any) -> list[Any]:
     plain = {**to_json(PrepareSettings()), "pictures": {"dataset": "d"}, "minutes": 30, "base": "", "title": " Moths "}
-    plain["family"] = ""
+    plain |= {"family": "", "other": 60}
     return [
         {**plain, **changes}[name]
-        for name in ("pictures", "minutes", "base", "family", "title", *(o.name for o in train._PREPARE))
+        for name in ("pictures", "minutes", "other", "base", "family", "title", *(o.name for o in train._PREPARE))
     ]
 
 
@@ -133,6 +133,14 @@ def test_a_form_becomes_an_order() -> None:
     assert order == Order(
         pictures="d", minutes=5.0, title="Moths", prepare=PrepareSettings(resolution=64, background="#000000")
     )
+
+
+def test_any_number_of_minutes_can_be_asked_for() -> None:
+    assert train.read_order(form_values(minutes=train.OTHER, other=2.5)).minutes == 2.5
+    assert train.read_order(form_values(minutes=5, other=2.5)).minutes == 5
+    for nothing in (None, -1, 0):
+        with pytest.raises(BadInput, match="Minutes"):
+            train.read_order(form_values(minutes=train.OTHER, other=nothing))
 
 
 def test_an_upload_in_a_form_is_read_and_no_pictures_are_said_plainly() -> None:
@@ -188,6 +196,21 @@ def test_a_start_that_cannot_be_answers_with_a_sentence_and_escapes_it(studio: S
     job, problem, _ = train.start(studio, [*given, None, *(None for _ in train._ADVANCED)])
     assert job == "" and "no dataset" in problem and 'role="alert"' in problem
     assert "&lt;b&gt;" in train._problem(BadInput("<b>")) and "<b><b>" not in train._problem(BadInput("<b>"))
+
+
+def test_a_changed_setting_is_judged_at_once(studio: Studio) -> None:
+    upload = uploaded(studio, [f"{n}.png" for n in range(12)])
+    studio.jobs.wait(train.scan_upload(studio, VISITOR, upload), 60)
+    given = form_values(pictures={"upload": {"id": upload, "count": 12}}, resolution=32)
+    planned = train.show_plan(studio, given)
+
+    def reviewed(batch: int) -> list[Any]:
+        now = [batch if o.name == "batch" else value for o, value in zip(train._ADVANCED, planned[2], strict=True)]
+        return train.reviewed(studio, [*given, planned[2], *now])
+
+    assert reviewed(16) == [planned[0], ""]
+    assert "Batch" in reviewed(5000)[1]
+    assert train.reviewed(studio, [None, *given[1:], None, *planned[2]]) == ["", ""]
 
 
 def test_a_page_from_before_the_restart_cannot_start(studio: Studio) -> None:

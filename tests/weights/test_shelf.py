@@ -12,10 +12,11 @@ from studio.weights.card import CONFIG_FILE, WEIGHTS_FILE, ModelCard, write_card
 from studio.weights.shelf import Shelf
 
 
-def put(place: Path, name: str, title: str = "") -> Path:
+def put(place: Path, name: str, title: str = "", resolution: int = 8, created: str = "") -> Path:
     folder = place / name
     folder.mkdir(parents=True)
-    write_card(folder, ModelCard(id=name, title=title or name, family="mlp", settings={}, resolution=8))
+    about = {"family": "mlp", "settings": {}, "resolution": resolution, "created": created}
+    write_card(folder, ModelCard(id=name, title=title or name, **about))
     (folder / WEIGHTS_FILE).write_bytes(b"")
     return folder
 
@@ -27,11 +28,14 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path / "bundled", tmp_path / "own")
 
 
-def test_shipped_models_come_first(shelf: Shelf) -> None:
+def test_the_newest_of_ones_own_come_first_then_the_largest_that_ship(shelf: Shelf, tmp_path: Path) -> None:
+    put(tmp_path / "bundled", "a", resolution=16)
+    put(tmp_path / "bundled", "z", resolution=32)
+    put(tmp_path / "own", "old", created="2025-01-01T00:00:00Z")
+    put(tmp_path / "own", "new", created="2026-01-01T00:00:00Z")
     assert [(entry.id, entry.shipped, entry.problem) for entry in shelf.list()] == [
-        ("shipped", True, ""),
-        ("mine", False, ""),
-    ]
+        *((name, False, "") for name in ("new", "old", "mine")), *((name, True, "") for name in ("z", "a", "shipped")),
+    ]  # fmt: skip
 
 
 def test_an_empty_shelf_is_empty(tmp_path: Path) -> None:
@@ -57,12 +61,12 @@ def test_the_list_follows_the_disk(shelf: Shelf, tmp_path: Path) -> None:
         tmp_path / "own" / "mine", ModelCard(id="mine", title="Longer title", family="mlp", settings={}, resolution=8)
     )
     put(tmp_path / "own", "new")
-    assert [entry.title for entry in shelf.list()] == ["Shipped", "Longer title", "new"]
+    assert [entry.title for entry in shelf.list()] == ["Longer title", "new", "Shipped"]
 
 
 def test_a_copied_folder_gets_its_own_id(shelf: Shelf, tmp_path: Path) -> None:
     (tmp_path / "own" / "mine").rename(tmp_path / "own" / "copy")
-    entry = shelf.list()[1]
+    entry = shelf.list()[0]
     assert entry.card is not None and entry.card.id == entry.id == "copy"
 
 

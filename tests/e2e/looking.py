@@ -1,0 +1,29 @@
+"""Loading the page anew, and waiting for the live picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_CUT = ("AbortError", "Connection errored out")
+"""What Gradio says on the console of its own connection when a page goes away; that is no fault of ours."""
+
+
+PICTURE = "() => document.querySelector('#live-canvas').toDataURL()"
+_RESTS = """() => {
+    const canvas = window.latentStudioPlayer.canvas;
+    return canvas.shown === canvas.stamp && !canvas.underway.size && !canvas.draft;
+}"""
+
+
+def settle(page: Any) -> str:
+    """The picture at rest, at its full size: a slow machine shows drafts first, which lack the last layers."""
+    page.wait_for_function(_RESTS)
+    picture: str = page.evaluate(PICTURE)
+    return picture
+
+
+def load_anew(page: Any) -> None:
+    """Reload the page, and forget what Gradio said when its connection was cut by that."""
+    page.reload()
+    page.locator("#status-chip").wait_for()
+    page.complaints[:] = [complaint for complaint in page.complaints if not any(words in complaint for words in _CUT)]
