@@ -14,6 +14,8 @@ from studio.data.vitals import STROKES_PX, Vitals
 
 _WINDOW_PX = 32
 _LEAST_STROKES = 30
+_LEAST_IN_A_LINE = 3.5
+"""Letters cross a line of pixels 5 to 6 times in a window; the veins of a leaf, drawn alike in many pictures, 1 to 3 times."""
 _SAME_INSIDE = 0.55
 _OTHER_OUTSIDE = 0.25
 _LEAST_PICTURES = 3
@@ -30,12 +32,14 @@ def stamped(vitals: Sequence[Vitals]) -> tuple[int, ...]:
 
     Of more than 1,000 pictures the first 1,000 are compared.
     """
-    fine = _fine(np.stack([one.strokes for one in vitals[:_MOST_COMPARED]]).astype(np.float32))
+    strokes = np.stack([one.strokes for one in vitals[:_MOST_COMPARED]])
+    fine = _fine(strokes.astype(np.float32))
     found = np.zeros(len(fine), dtype=np.bool_)
     for down in range(0, STROKES_PX, _WINDOW_PX // 2):
         for across in range(0, STROKES_PX, _WINDOW_PX // 2):
             inside, outside = _window(down, across, 0), ~_window(down, across, _WINDOW_PX)
-            found |= _share_only(fine, inside, outside)
+            written = _in_a_line(strokes[:, down : down + _WINDOW_PX, across : across + _WINDOW_PX]) >= _LEAST_IN_A_LINE
+            found |= _share_only(fine, inside, outside, written)
     return tuple(int(position) for position in np.flatnonzero(found))
 
 
@@ -47,11 +51,25 @@ def _window(down: int, across: int, wider: int) -> NDArray[np.bool_]:
     return window
 
 
-def _share_only(fine: NDArray[np.float32], window: NDArray[np.bool_], outside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """bool [n]: which pictures have the same strokes in the window as two others, and not the same well outside."""
+def _in_a_line(strokes: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Maps [n, h, w] -> how many strokes a row that has any crosses on average, or a column if those cross more; [n]."""
+
+    def crossed(maps: NDArray[np.bool_]) -> NDArray[np.float64]:
+        begins = maps & ~np.pad(maps, ((0, 0), (0, 0), (1, 0)))[:, :, :-1]
+        return np.asarray(begins.sum(axis=(1, 2)) / np.maximum(maps.any(axis=2).sum(axis=1), 1), dtype=np.float64)
+
+    return np.maximum(crossed(strokes), crossed(strokes.transpose(0, 2, 1)))
+
+
+def _share_only(
+    fine: NDArray[np.float32], window: NDArray[np.bool_], outside: NDArray[np.bool_], written: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """bool [n]: which pictures have the same strokes in the window as two others, and not the same well outside.
+
+    Only those are looked at in which there are many in a line (`written`, [n])."""
     found = np.zeros(len(fine), dtype=np.bool_)
     inside = fine[:, window]
-    busy = np.flatnonzero((inside > 0).sum(axis=1) >= _LEAST_STROKES)
+    busy = np.flatnonzero(written & ((inside > 0).sum(axis=1) >= _LEAST_STROKES))
     if len(busy) < _LEAST_PICTURES:
         return found
     same = _alike(inside[busy]) >= _SAME_INSIDE
@@ -92,7 +110,7 @@ def lettered(vitals: Sequence[Vitals]) -> tuple[int, ...]:
 
 def _strip(strokes: NDArray[np.bool_]) -> float | None:
     """The height at which a line of text seems to be: a low, wide, filled strip in a calm picture; None without one."""
-    strokes = np.asarray(strokes.reshape(_COARSE_PX, 2, _COARSE_PX, 2).any(axis=(1, 3)), dtype=np.bool_)
+    fine, strokes = strokes, np.asarray(strokes.reshape(_COARSE_PX, 2, _COARSE_PX, 2).any(axis=(1, 3)), dtype=np.bool_)
     rows = strokes.sum(axis=1)
     top = int(np.argmax(rows))
     if rows[top] < _STRIP_WIDE / 2:
@@ -108,5 +126,6 @@ def _strip(strokes: NDArray[np.bool_]) -> float | None:
     wide = int(columns[-1] - columns[0] + 1)
     filled = strokes[low:high, columns[0] : columns[-1] + 1].mean()
     elsewhere = (strokes.sum() - rows[low:high].sum()) / (_COARSE_PX * (_COARSE_PX - tall))
-    text = wide >= max(_STRIP_WIDE, 3 * tall) and filled >= _STRIP_FILLED
+    letters = _in_a_line(fine[np.newaxis, 2 * low : 2 * high])[0]
+    text = letters >= _LEAST_IN_A_LINE and wide >= max(_STRIP_WIDE, 3 * tall) and filled >= _STRIP_FILLED
     return (low + high) / 2 if text and elsewhere <= _ELSEWHERE else None

@@ -51,6 +51,28 @@ def test_captions_that_differ_are_found_by_their_strip(noise) -> None:
     assert len(found) >= 5 and set(found) <= set(range(6))
 
 
+def leaf(seed: int) -> Image.Image:
+    """A leaf with its stem and veins, as someone draws many of: other shapes and colours, always at one place."""
+    rng = np.random.default_rng(seed)
+    picture = Image.new("RGB", (256, 256), tuple(int(shade) for shade in rng.integers(225, 250, 3)))
+    draw = ImageDraw.Draw(picture)
+    wide, high = int(rng.integers(30, 70)), int(rng.integers(60, 90))
+    across = 128 + int(rng.integers(-4, 5))
+    colour = tuple(int(shade) for shade in rng.integers(40, 160, 3))
+    dark = tuple(shade // 2 for shade in colour)
+    draw.ellipse((across - wide, 110 - high, across + wide, 110 + high), fill=colour)
+    draw.line((across, 110 - high, across, 240), fill=dark, width=4)
+    for down in range(130 - high, 110 + high, 16):
+        for way in (-1, 1):
+            draw.line((across, down, across + way * int(rng.integers(10, wide)), down - 12), fill=dark, width=3)
+    return picture
+
+
+def test_stems_and_veins_at_one_place_are_no_writing() -> None:
+    leaves = [vitals_of(leaf(seed)) for seed in range(30)]
+    assert stamped(leaves) == () and lettered(leaves) == ()
+
+
 def test_two_are_too_few_to_tell(noise) -> None:
     said = [signed(noise(seed, 240, 240), "a caption of words", (12, 205), 18) for seed in range(2)]
     assert lettered([vitals_of(one) for one in said]) == () and stamped([vitals_of(one) for one in said]) == ()
