@@ -312,6 +312,10 @@ def family(name: str) -> Family:
     return FAMILIES[name]
 
 
+_GONE = ("smooth",)
+"""Settings of a FastGAN for a while; models of that time have it, mostly false. One that was true is refused by its weights."""
+
+
 def settings_from(name: str, data: Mapping[str, Any]) -> NetworkSettings:
     """The settings of family `name` from JSON. Raises BadInput for unknown keys and values out of range."""
-    return from_json(family(name).settings, dict(data))
+    return from_json(family(name).settings, {key: value for key, value in data.items() if key not in _GONE})

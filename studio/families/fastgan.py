@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, cast
 
@@ -42,10 +42,6 @@ _CALIBRATION_PICTURES_LARGE = 64
 _LARGE = 512
 _CALIBRATION_BATCH = 16
 _GATE_GAIN = 1.85
-_TEXTURE = 0.3
-"""How strong the noise is that smooth features begin with: a sixth to a third of what the next convolution is given."""
-_TEXTURED_FROM = 32
-"""Noise in coarser features decided where things stood, and the latent only their colours (docs/recipes.md)."""
 _OPEN = 4.0
 
 
@@ -61,12 +57,6 @@ class FastGANSettings(NetworkSettings):
     )
     doubled: str = option(
         "paper", help="Which scales have two convolutions instead of one.", choices=tuple(DOUBLED), advanced=True
-    )
-    smooth: bool = option(
-        False,
-        help="Whether features double their size as a picture is enlarged, and textures come from noise, instead of by "
-        "repeating each pixel, which leaves a grid.",
-        advanced=True,
     )
     projected: bool = option(
         False,
@@ -90,10 +80,6 @@ class FastGANSettings(NetworkSettings):
     def channels_at(self, resolution: int) -> int:
         """Feature channels at `resolution`."""
         return max(1, int(CHANNELS[resolution] * self.width))
-
-    def textures(self, resolution: int) -> bool:
-        """Whether noise is added to the features of this size."""
-        return self.smooth and resolution >= _TEXTURED_FROM
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -160,11 +146,11 @@ class ClassNormalisation(nn.Module):
 
 
 class Grain(nn.Module):
-    """Adds noise of a learned strength, of one strength for all channels or for each of `channels` its own."""
+    """Adds noise of a learned strength."""
 
-    def __init__(self, channels: int = 0) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(_TEXTURE * torch.randn(channels, 1, 1) if channels else torch.zeros(1))
+        self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, images: Tensor, noise: Tensor | None) -> Tensor:
         return images if noise is None else images + (self.weight * noise).to(images.dtype)
@@ -178,25 +164,8 @@ class Step(NamedTuple):
     normalisation: Normalisation | ClassNormalisation
 
 
-class Enlarging(nn.Module):
-    """Doubles the size smoothly, and adds noise for textures if these features are to be textured."""
-
-    def __init__(self, channels: int, *, textured: bool) -> None:
-        super().__init__()
-        self.texture = Grain(channels) if textured else None
-
-    def forward(self, images: Tensor, noises: Iterator[Tensor | None]) -> Tensor:
-        images = gated.smoothly_doubled(images)
-        return images if self.texture is None else cast(Tensor, self.texture(images, next(noises)))
-
-
 class UpBlock(nn.Module):
-    """Doubles the size, then one or two steps; with classes the parts have names, else the authors' numbers.
-
-    Coarse features that are repeated leave their grid in the picture, and a quick forger makes its textures of that: on
-    emoji the same little figure stood every ten pixels (docs/recipes.md). With `enlarging` they are not, and textures
-    come from noise, as in StyleGAN.
-    """
+    """Doubles the size, then one or two steps; with classes the parts have names, else the authors' numbers."""
 
     _NAMES: ClassVar = {
         (False, False): (("1", "", "2"),),
@@ -205,11 +174,8 @@ class UpBlock(nn.Module):
         (True, True): (("conv1", "noise", "bn1"), ("conv2", "noise", "bn2")),
     }
 
-    def __init__(
-        self, inputs: int, outputs: int, *, doubled: bool, class_dim: int, enlarging: Enlarging | None = None
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, *, doubled: bool, class_dim: int) -> None:
         super().__init__()
-        self.enlarging = enlarging
         self.names = self._NAMES[doubled, class_dim > 0]
         for convolution, grain, normalisation in self.names:
             self.add_module(convolution, nn.Conv2d(inputs, 2 * outputs, 3, padding=1, bias=False))
@@ -226,12 +192,7 @@ class UpBlock(nn.Module):
 
     def forward(self, images: Tensor, noises: Iterator[Tensor | None], classes: Tensor | None) -> Tensor:
         for place, (convolution, grain, normalisation) in enumerate(self.steps()):
-            if place:
-                images = convolution(images)
-            elif self.enlarging is not None:
-                images = convolution(self.enlarging(images, noises))
-            else:
-                images = gated.convolve_doubled(images, convolution.weight)
+            images = convolution(images) if place else gated.convolve_doubled(images, convolution.weight)
             if grain is not None:
                 images = grain(images, next(noises))
             images = gated.gate(normalisation(images, classes))
@@ -239,15 +200,14 @@ class UpBlock(nn.Module):
 
     def folded(self, dtype: torch.dtype, resolution: int) -> FoldedBlock:
         """The same for play alone, with convolutions in `dtype`; `resolution` is that of its outputs."""
-        steps = (
+        return FoldedBlock(
             FoldedStep(
-                step.convolution.weight, *step.normalisation.factors(), up=place == 0 and self.enlarging is None,
-                size=resolution, dtype=dtype, grain=None if step.grain is None else step.grain.weight,
+                step.convolution.weight, *step.normalisation.factors(), up=place == 0, size=resolution, dtype=dtype,
+                grain=None if step.grain is None else step.grain.weight,
                 classes=step.normalisation if isinstance(step.normalisation, ClassNormalisation) else None,
             )
             for place, step in enumerate(self.steps())
         )  # fmt: skip
-        return FoldedBlock(steps, self.enlarging)
 
 
 class FoldedStep(nn.Module):
@@ -296,17 +256,11 @@ class FoldedStep(nn.Module):
         return packed.convolve(images, self.weight)
 
 
-class FoldedBlock(nn.Module):
-    """Folded steps, one after the other; they double the size themselves if nothing is `enlarging` before them."""
-
-    def __init__(self, steps: Iterable[FoldedStep], enlarging: Enlarging | None) -> None:
-        super().__init__()
-        self.steps, self.enlarging = nn.ModuleList(steps), enlarging
+class FoldedBlock(nn.ModuleList):
+    """Folded steps, one after the other."""
 
     def forward(self, images: Tensor, noises: Iterator[Tensor | None], classes: Tensor | None) -> Tensor:
-        if self.enlarging is not None:
-            images = self.enlarging(images, noises)
-        for step in self.steps:
+        for step in self:
             images = step(images, noises, classes)
         return images
 
@@ -365,18 +319,14 @@ class Generator(SingleLatent):
     def __init__(self, settings: FastGANSettings) -> None:
         super().__init__(settings, settings.z_dim)
         doubled = DOUBLED[settings.doubled]
-        self.noise_sizes = tuple(
-            size for size in settings.resolutions for _ in range(settings.textures(size) + 2 * (size in doubled))
-        )
+        self.noise_sizes = tuple(size for size in settings.resolutions if size in doubled for _ in range(2))
         self.init = Opening(settings.z_dim, settings.channels_at(4))
         if settings.classes:
             self.embed = nn.Embedding(settings.classes, settings.z_dim)
         class_dim = settings.z_dim if settings.classes else 0
         for size in settings.resolutions:
             inputs, outputs = settings.channels_at(size // 2), settings.channels_at(size)
-            enlarging = Enlarging(inputs, textured=settings.textures(size)) if settings.smooth else None
-            block = UpBlock(inputs, outputs, doubled=size in doubled, class_dim=class_dim, enlarging=enlarging)
-            self.add_module(f"feat_{size}", block)
+            self.add_module(f"feat_{size}", UpBlock(inputs, outputs, doubled=size in doubled, class_dim=class_dim))
             if size in EXCITED_BY:
                 self.add_module(f"se_{size}", Excitation(settings.channels_at(EXCITED_BY[size]), outputs))
         width = settings.channels_at(settings.resolution)
@@ -403,12 +353,6 @@ class Generator(SingleLatent):
                 coarse[size] = images
         picture = cast(Tensor, self.to_big(images)).float()
         return picture.tanh() if self.settings.tanh else picture
-
-    def constant_noise(self) -> Noise:
-        """What the textures of a smooth one are made of, [1, 1, r, r] each, the same for all; others need none."""
-        if not self.settings.smooth:
-            return ()
-        return tuple(picture.to(self.to_big.weight.device) for picture in seeds.noise(0, self.noise_sizes))
 
     def prepared(self, dtype: torch.dtype) -> Generator:
         """A copy for play alone: convolutions in `dtype`, each with its normalisation and its doubling in it."""
@@ -447,10 +391,7 @@ def let_through(grown: Generator, small: Generator) -> None:
     pictures = small(seeds.latents(numbers, small.z_dim), seeds.labels(numbers, small.classes))
     spread, mean = torch.std_mean(pictures, dim=(0, 2, 3))
     size, colours = grown.resolution, len(mean)
-    block = cast(UpBlock, grown.get_submodule(f"feat_{size}"))
-    if block.enlarging is not None and block.enlarging.texture is not None:
-        block.enlarging.texture.weight.zero_()
-    for place, step in enumerate(block.steps()):
+    for place, step in enumerate(cast(UpBlock, grown.get_submodule(f"feat_{size}")).steps()):
         width = len(step.convolution.weight) // 2
         values, gates = slice(colours), slice(width, width + colours)
         step.convolution.weight[values] = 0

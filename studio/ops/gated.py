@@ -27,11 +27,6 @@ def doubling_kernel(weight: Tensor) -> Tensor:
     return taps.view(outputs, 4, 4, inputs).permute(0, 3, 1, 2)
 
 
-def smoothly_doubled(images: Tensor) -> Tensor:
-    """[n, c, h, w] -> [n, c, 2h, 2w], bilinear."""
-    return F.interpolate(images, scale_factor=2, mode="bilinear")
-
-
 def convolve_doubled(images: Tensor, weight: Tensor) -> Tensor:
     """[n, i, h, w] -> [n, o, 2h, 2w]: each pixel is repeated in both directions, then convolved by [o, i, 3, 3].
 

@@ -82,7 +82,7 @@ def kinds(tmp_path):
             other(plain, "fastgan", width=4, critic_width=4), optimizer="sgd", r1_gamma=0.0, augment="none"
         ),
         "projected": projected,
-        "in parts": dataclasses.replace(projected, ghost_batches=2, settings={**projected.settings, "smooth": True}),
+        "in parts": dataclasses.replace(projected, ghost_batches=2),
         "in smaller parts": dataclasses.replace(projected, ghost_batches=4),
     }
 
