@@ -47,9 +47,9 @@ export class Directions {
     if (this.groupSelect.value !== chosen || this.groupShown !== chosen) this.fill();
   }
 
-  /** Somebody chose a group of directions, or moves along one: then it stays. */
+  /** Somebody chose a group of directions, points at one or moves along it: then it stays. */
   atWork() {
-    return this.groupChosen || Object.keys(this.player.state.edits).length > 0 || this.place.contains(document.activeElement);
+    return this.groupChosen || (this.shown.length > 0 && this.place.matches(":hover")) || Object.keys(this.player.state.edits).length > 0 || this.place.contains(document.activeElement);
   }
 
   /** What takes a while to find for a model comes once the job that this call begins is done. */
@@ -70,7 +70,7 @@ export class Directions {
     const found = this.found.filter(({ group }) => group === this.groupShown);
     this.shown = found.map((direction, index) => this.row(direction, index));
     this.leaveWay();
-    this.place.replaceChildren(...this.shown.map(({ row }) => row));
+    this.place.replaceChildren(...(this.shown.length ? this.shown.map(({ row }) => row) : [h("p.muted", "Looking for directions…")]));
     this.player.show();
     this.refreshEnds();
   }

@@ -118,7 +118,7 @@ export class Strip {
 
   show() {
     this.row.replaceChildren(...(this.keys.length ? this.keys.map((key, index) => this.keyElement(key, index)) :
-      [h("p.nothing", "Press “Add to strip” (or A) at places you like; two make a walk that you can play and export as a film."), this.bringButton()].filter(Boolean)));
+      [h("p.nothing", "Press ", icon("plus"), " Add to strip (or A) at places you like; two make a walk that you can play and export as a film."), this.bringButton()].filter(Boolean)));
     this.controls.hidden = this.keys.length < 2;
     this.exportButton.disabled = this.keys.length < 2;
     this.clearButton.disabled = !this.keys.length;

@@ -18,14 +18,13 @@ import torch
 from torch import Tensor
 
 from studio.latent import traits
-from studio.latent.directions import Direction, moved
+from studio.latent.directions import Direction, look, moved, seen, wanted
 from studio.ops import seeds
 from studio.paths import bundled
 from studio.weights.store import load_generator
 
 _SEEDS = range(24)
 _REACH = 2.0
-_BATCH = 16
 
 
 def main() -> None:
@@ -36,13 +35,12 @@ def main() -> None:
     torch.set_num_threads(1)  # pictures as small as these lose by a second one
     for folder in chosen:
         generator: Any = load_generator(folder)[0]
-        begun, numbers = time.perf_counter(), traits.wanted(generator)
-        parts = [traits.look(generator, numbers[first : first + _BATCH]) for first in range(0, len(numbers), _BATCH)]
-        styles, seen = (torch.cat(part) for part in zip(*parts, strict=True))
-        found = traits.find(styles, seen)
+        begun = time.perf_counter()
+        styles, pictures = look(generator, wanted(generator))
+        found = traits.find(styles, pictures)
         print(f"\n**{folder.name}**, {len(found)} directions, found in {time.perf_counter() - begun:.1f} s\n")
         print("| direction | moved | agree | first |\n| --- | --- | --- | --- |")
-        rows = [told(generator, direction, seen.std(dim=0)) for direction in found.values()]
+        rows = [told(generator, direction, traits.read(pictures).std(dim=0)) for direction in found.values()]
         for direction, (size, agree, first) in zip(found.values(), rows, strict=True):
             print(f"| {direction.title} | {size:.1f} | {agree:.2f} | {'yes' if first else 'no'} |")
         if rows:
@@ -57,7 +55,7 @@ def told(generator: Any, direction: Direction, spread: Tensor) -> tuple[float, f
     """How far the direction's own trait goes, the share of seeds that agree, and whether no other trait goes as far."""
     z = seeds.latents(_SEEDS, generator.z_dim)
     less, more = (
-        traits.measured(generator.synthesize(moved(generator, z, direction, end), generator.constant_noise()))
+        traits.read(seen(generator.synthesize(moved(generator, z, direction, end), generator.constant_noise())))
         for end in (-_REACH, _REACH)
     )
     changes = (more - less) / spread.clamp_min(1e-4)

@@ -2,7 +2,7 @@
 
 python -m benchmarks.shelf                        # draw every preview anew, from weights and seeds; compare with what ships
 python -m benchmarks.shelf --poster models/shelf.webp --crossing docs/crossing.webp
-python -m benchmarks.shelf --traits               # look for the named directions of every model, and let them ship
+python -m benchmarks.shelf --directions           # look for the directions of every model, and let them ship
 python -m benchmarks.shelf --take ~/LatentStudio/models/letters-261129-0835-1a2b --as letters
 
 `--take` gives a model that the studio has published (with its critic) its place in models/, with the words of `CARDS` on its
@@ -26,10 +26,10 @@ from studio.families.base import Generator
 from studio.latent import traits
 from studio.latent.cross import Cross
 from studio.latent.crossing import crossed
-from studio.latent.directions import save_directions
+from studio.latent.directions import find, look, save_directions, wanted
 from studio.paths import bundled
 from studio.training import sheet
-from studio.weights.card import TRAITS_FILE
+from studio.weights.card import DIRECTIONS_FILE, TRAITS_FILE
 from studio.weights.store import load_card, load_discriminator, load_generator, save_model
 
 MODELS = bundled("models")
@@ -172,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--poster", type=Path, help="write the shelf as one picture")
     parser.add_argument("--crossing", type=Path, help="write Lineage crossed with Naturalist as one picture")
-    parser.add_argument("--traits", action="store_true", help="find the named directions of every model anew")
+    parser.add_argument("--directions", action="store_true", help="find the directions of every model anew")
     parser.add_argument("--take", type=Path, help="a model's folder, as the studio publishes it")
     parser.add_argument("--as", dest="model", choices=sorted(CARDS), help="its name on the shelf")
     chosen = parser.parse_args()
@@ -180,9 +180,9 @@ def main() -> None:
         parser.error("--take needs --as")
     if chosen.take:
         take(chosen.take, chosen.model)
-    elif chosen.traits:
+    elif chosen.directions:
         for model in sorted(CARDS):
-            find_traits(model)
+            find_directions(model)
     elif chosen.poster or chosen.crossing:
         for picture, place in ((poster, chosen.poster), (crossing, chosen.crossing)):
             if place:
@@ -227,15 +227,16 @@ def take(folder: Path, model: str) -> None:
     card = replace(card, id=model, files={}, author="Latent Studio", **said)
     critic = load_discriminator(folder)
     saved = save_model(MODELS / model, generator, card, discriminator=critic, preview=face(generator, shown.seeds))
-    find_traits(model)
+    find_directions(model)
     size = sum(path.stat().st_size for path in (MODELS / model).iterdir()) / 2**20
     print(f"{MODELS / model}: {saved.kimg:g} thousand pictures seen, {size:.1f} MiB")
 
 
-def find_traits(model: str) -> None:
-    """Put the named directions of a model beside it, so that nobody waits for them."""
+def find_directions(model: str) -> None:
+    """Put the directions of a model beside it, so that nobody waits for them."""
     generator = load_generator(MODELS / model)[0]
-    found = traits.find(*traits.look(generator, traits.wanted(generator)))
+    save_directions(MODELS / model / DIRECTIONS_FILE, find(generator))
+    found = traits.find(*look(generator, wanted(generator)))
     save_directions(MODELS / model / TRAITS_FILE, found)
     print(f"{model:14} {', '.join(direction.title for direction in found.values())}")
 

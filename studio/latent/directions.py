@@ -29,11 +29,17 @@ from torch.nn.utils.rnn import pad_sequence
 
 from studio.errors import BadInput, Damaged
 from studio.families.base import Generator
-from studio.ops.seeds import labels, stream
+from studio.features.fitting import coloured, fitted
+from studio.ops.seeds import labels, latents, stream
 from studio.options import to_json
 from studio.paths import write_file
 
+LARGE_PX = 128
+"""Models of larger pictures are slow where there is no GPU, and looked at less long."""
 _SAMPLES = 1024
+_FIRST_SEED = 1000
+_PICTURES, _PICTURES_OF_LARGE = 512, 192
+_SEEN_PX = 32
 _BATCH = 32
 _THUMBNAIL_PX = 16
 _LEAST_LAYERS_FOR_RANGES = 6
@@ -94,15 +100,16 @@ class Direction:
 
 
 def find(generator: Generator, *, samples: int = _SAMPLES) -> dict[str, Direction]:
-    """The directions that suit a generator, by name: at least eight, or as many as its styles are wide."""
+    """The directions that suit a generator, by name: at least eight, or as many as its styles are wide.
+
+    Without style matrices, `samples` of its pictures are looked at, which takes a while."""
     if not generator.style_matrices():
-        found = picture_components(generator, count=12, samples=samples)
-    else:
-        found = sefa(generator, count=12, samples=samples)
-        if generator.num_styles >= _LEAST_LAYERS_FOR_RANGES:
-            for name, first, last in _ranges(generator.num_styles):
-                found += sefa(generator, count=4, samples=samples, first_layer=first, last_layer=last, name=name)
-        found += style_components(generator, count=8, samples=samples)
+        return components(*look(generator, wanted(generator)[:samples]))
+    found = sefa(generator, count=12, samples=samples)
+    if generator.num_styles >= _LEAST_LAYERS_FOR_RANGES:
+        for name, first, last in _ranges(generator.num_styles):
+            found += sefa(generator, count=4, samples=samples, first_layer=first, last_layer=last, name=name)
+    found += style_components(generator, count=8, samples=samples)
     return {direction.name: direction for direction in found}
 
 
@@ -167,20 +174,51 @@ def style_components(generator: Generator, count: int = 8, *, samples: int = _SA
 
 
 @torch.no_grad()
-def picture_components(generator: Generator, count: int = 12, *, samples: int = _SAMPLES) -> list[Direction]:
-    """What changes pictures most: principal components of small pictures, with the styles regressed on them.
+def wanted(generator: Generator) -> range:
+    """The seeds of the pictures to look at: more than its styles are wide, if nothing else tells of its directions."""
+    if not generator.style_matrices():
+        count = max(_PICTURES, 2 * generator.style_dim)
+    else:
+        count = _PICTURES if generator.resolution <= LARGE_PX else _PICTURES_OF_LARGE
+    return range(_FIRST_SEED, _FIRST_SEED + count)
+
+
+@torch.no_grad()
+def look(generator: Generator, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The styles of seeds [n, style_dim], the mean over the layers, float64, and their pictures as they are seen
+    [n, 3, 32, 32], float32.
+
+    Classes, where there are any, take turns.
+    """
+    device = device_of(generator)
+    styles, pictures = [], []
+    for part in (numbers[first : first + _BATCH] for first in range(0, len(numbers), _BATCH)):
+        label = labels(part, generator.classes)
+        z = latents(part, generator.z_dim).to(device)
+        every = generator.map(z, None if label is None else label.to(device))
+        styles.append(every.mean(dim=1).cpu().double())
+        pictures.append(seen(generator.synthesize(every, generator.constant_noise())).cpu())
+    return torch.cat(styles), torch.cat(pictures)
+
+
+def seen(pictures: Tensor) -> Tensor:
+    """Pictures [n, c, h, w] as a generator makes them -> small and in colour, [n, 3, 32, 32]."""
+    return fitted(coloured(pictures.float().clamp(-1, 1)), _SEEN_PX)
+
+
+def components(styles: Tensor, pictures: Tensor, count: int = 12) -> dict[str, Direction]:
+    """What changes pictures most: principal components of what `look` saw, with the styles regressed on them.
 
     The k-th direction is the least-squares answer to "which style moves with component k", made orthogonal to those
     before it. (Härkönen et al. 2020 do so with the features of a layer; pictures are what every family has.)
     """
-    z, styles = _sample(generator, samples)
-    pictures = _thumbnails(generator, z)
-    _, _, components = torch.linalg.svd(pictures - pictures.mean(dim=0), full_matrices=False)
-    count = min(count, styles.shape[1], components.shape[0])
-    scores = (pictures - pictures.mean(dim=0)) @ components[:count].T
+    rows = F.interpolate(pictures, size=(_THUMBNAIL_PX, _THUMBNAIL_PX), mode="area").flatten(1).double()
+    rows = rows - rows.mean(dim=0)
+    main = torch.linalg.svd(rows, full_matrices=False)[2]
+    scores = rows @ main[: min(count, styles.shape[1], len(main))].T
     slopes = torch.linalg.lstsq(styles - styles.mean(dim=0), scores, driver="gelsd").solution
-    vectors = torch.linalg.qr(slopes)[0].T
-    return _named(vectors, styles, kind="pictures")
+    found = _named(torch.linalg.qr(slopes)[0].T, styles, kind="pictures")
+    return {direction.name: direction for direction in found}
 
 
 def save_directions(path: Path, directions: Mapping[str, Direction]) -> None:
@@ -257,17 +295,6 @@ def _sample(generator: Generator, samples: int) -> tuple[Tensor, Tensor]:
     device = device_of(generator)
     styles = generator.map(z.to(device), None if label is None else label.to(device))
     return z, styles.mean(dim=1).cpu().double()
-
-
-def _thumbnails(generator: Generator, z: Tensor) -> Tensor:
-    """The pictures of latents z, at most 16 px wide, as rows [n, channels · px²], float64."""
-    device = device_of(generator)
-    size = min(_THUMBNAIL_PX, generator.resolution)
-    rows = []
-    for part in torch.split(z, _BATCH):
-        images = generator.synthesize(generator.map(part.to(device)), generator.constant_noise()).float().clamp(-1, 1)
-        rows.append(F.interpolate(images, size=(size, size), mode="area").flatten(1).cpu())
-    return torch.cat(rows).double()
 
 
 def _named(

@@ -118,9 +118,10 @@ class Point(Checked):
             raise BadInput("A blended point takes class and truncation from its parts.", "Set them there.")
 
     @property
-    def edited(self) -> bool:
-        """Whether it, or a point that it lies between, has edits, so that directions are needed to resolve it."""
-        return bool(self.edits) or any(share.point.edits for share in self.blend)
+    def directions(self) -> frozenset[str]:
+        """The names of those that it, or a point that it lies between, goes along."""
+        edits = [*self.edits, *(edit for share in self.blend for edit in share.point.edits)]
+        return frozenset(edit.direction for edit in edits)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,66 +8,32 @@ for among the main components of the styles only, so that a direction stays wher
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from studio.families.base import Generator
-from studio.features.fitting import coloured, fitted
-from studio.latent.directions import Direction, device_of
-from studio.ops import seeds
+from studio.latent.directions import Direction
 
 KIND = "trait"
-LARGE_PX = 128
-"""Models of larger pictures are slow where there is no GPU, and looked at less long."""
 TITLES = (
     "Light", "Ground", "Contrast", "Colour", "Warmth", "Green", "Fullness", "To the right", "Upwards", "Breadth",
     "Leaning", "Detail", "Light from above", "Light from the right", "Symmetry",
 )  # fmt: skip
 """What `read` reads, in that order; a positive edit makes more of it."""
 
-_FIRST_SEED = 1000
-_PICTURES, _PICTURES_OF_LARGE = 512, 192
 _COMPONENTS = 48
 _LEAST_EXPLAINED = 0.3
 _ALIKE = 0.9
-_MEASURED_PX = 32
 _THING = 0.5
 _GREY = (0.299, 0.587, 0.114)
 _TINY = 1e-4
 
 
-def wanted(generator: Generator) -> range:
-    """The seeds of the pictures to look at."""
-    count = _PICTURES if generator.resolution <= LARGE_PX else _PICTURES_OF_LARGE
-    return range(_FIRST_SEED, _FIRST_SEED + count)
-
-
 @torch.no_grad()
-def look(generator: Generator, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The styles of seeds [n, style_dim], the mean over the layers, and the traits of their pictures [n, 15]; float64.
-
-    Classes, where there are any, take turns.
-    """
-    device = device_of(generator)
-    label = seeds.labels(numbers, generator.classes)
-    z = seeds.latents(numbers, generator.z_dim)
-    styles = generator.map(z.to(device), None if label is None else label.to(device))
-    pictures = generator.synthesize(styles, generator.constant_noise())
-    return styles.mean(dim=1).cpu().double(), measured(pictures).cpu().double()
-
-
-def measured(pictures: Tensor) -> Tensor:
-    """Pictures [n, c, h, w] as a generator makes them -> their traits [n, 15], read at one size."""
-    return read(fitted(coloured(pictures.float().clamp(-1, 1)), _MEASURED_PX))
-
-
-@torch.no_grad()
-def find(styles: Tensor, traits: Tensor) -> dict[str, Direction]:
-    """The directions by name, from what `look` saw. Left out is what the pictures do not differ in, what styles do not
-    explain, and what goes with one before it."""
+def find(styles: Tensor, pictures: Tensor) -> dict[str, Direction]:
+    """The directions by name, from what `directions.look` saw. Left out is what the pictures do not differ in, what
+    styles do not explain, and what goes with one before it."""
+    traits = read(pictures).double()
     styles, spread = styles - styles.mean(dim=0), traits.std(dim=0)
     wanted = (traits - traits.mean(dim=0)) / spread.clamp_min(_TINY)
     _, sizes, vectors = torch.linalg.svd(styles, full_matrices=False)

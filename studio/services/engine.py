@@ -24,7 +24,7 @@ from studio.errors import BadInput, Busy, StudioError
 from studio.latent.cross import Cross, related
 from studio.latent.point import Point, Scene
 from studio.options import to_json
-from studio.weights.card import INHERITED_FILE, TRAITS_FILE, WEIGHTS_FILE, read_card
+from studio.weights.card import DIRECTIONS_FILE, INHERITED_FILE, TRAITS_FILE, WEIGHTS_FILE, read_card
 
 if TYPE_CHECKING:
     import numpy as np
@@ -176,7 +176,7 @@ class Engine:
         player = self.player(model_id)
         pixels_here = exact or player.quick.backend == EAGER  # a compiled form brings threads of its own
         torch.set_num_threads(os.cpu_count() or 1 if pixels_here and player.exact.resolution > _ONE_THREAD_PX else 1)
-        directions = self.directions(model_id) if any(point.edited for point in points) else {}
+        directions = self._directions_of(model_id, points)
         with torch.inference_mode():
             styles = resolve_many(points, player.exact, directions)
             noise = player.noise_of(points[0])
@@ -187,6 +187,12 @@ class Engine:
             player.hastened = True
             self._workshop.submit(self._hasten, model_id, player).add_done_callback(_log_failure)
         return pictures
+
+    def _directions_of(self, model_id: str, points: Sequence[Point]) -> dict[str, Direction]:
+        """The directions that points go along, if any. Those that a recipe names are looked for now, if need be."""
+        named = frozenset[str]().union(*(point.directions for point in points))
+        known = self.directions(model_id) if named else {}
+        return known if named <= known.keys() else self.directions(model_id, at_once=True)
 
     # ── models ──
 
@@ -288,31 +294,42 @@ class Engine:
         """Drop a model whose folder changed or went."""
         self.submit(self._players.pop, model_id, None)
 
-    def directions(self, model_id: str) -> dict[str, Direction]:
+    def directions(self, model_id: str, *, at_once: bool = False) -> dict[str, Direction]:
         """The directions of a model by name: those that it was taught, those with names once they are found, those of
-        its weights, and what it inherited."""
+        its weights, and what it inherited.
+
+        Args:
+            at_once: those that only its pictures tell of are looked for now, and not left to `studio.services.naming`.
+        """
         from studio.latent import directions
 
         if cross := Cross.read(model_id):
-            return self.directions(cross.first)
+            return self.directions(cross.first, at_once=at_once)
         player = self.player(model_id)
-        if player.directions is None:
+        if at_once or player.directions is None:
             taught = directions.codes(player.exact, player.card.codes)
             named = directions.kept_directions(self.traits_file(model_id)) or {}
-            found = directions.find_or_load(player.exact, self._kept(player.card, "directions"))
+            file = self.directions_file(model_id)
+            quick = at_once or bool(player.exact.style_matrices())
+            found = directions.find_or_load(player.exact, file) if quick else directions.kept_directions(file) or {}
             inherited = directions.kept_directions(self._find(model_id) / INHERITED_FILE) or {}
             player.directions = taught | named | found | inherited
         return player.directions
 
     def traits_file(self, model_id: str) -> Path:
-        """Where the named directions of a model are kept: with a shipped model, else where `studio.services.naming` puts
-        them."""
-        folder = self._find(model_id)
-        shipped = folder / TRAITS_FILE
-        return shipped if shipped.is_file() else self._kept(read_card(folder), "traits")
+        """Where the named directions of a model are kept; see `studio.services.naming`."""
+        return self._kept(model_id, TRAITS_FILE)
 
-    def _kept(self, card: ModelCard, what: str) -> Path:
-        return self._cache / f"{what}-{card.files.get(WEIGHTS_FILE, card.id)[:32]}.safetensors"
+    def directions_file(self, model_id: str) -> Path:
+        """Where the other directions are kept that were found in a model."""
+        return self._kept(model_id, DIRECTIONS_FILE)
+
+    def _kept(self, model_id: str, name: str) -> Path:
+        """A file beside a shipped model, else one of the cache."""
+        folder = self._find(model_id)
+        card, what = read_card(folder), Path(name)
+        cached = self._cache / f"{what.stem}-{card.files.get(WEIGHTS_FILE, card.id)[:32]}{what.suffix}"
+        return folder / name if (folder / name).is_file() else cached
 
     def forget_directions(self, model_id: str) -> None:
         """Read a model's directions again when they are next asked for: there are more."""

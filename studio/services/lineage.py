@@ -7,6 +7,7 @@ deleted, and goes where the model goes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ class Lineage:
 
         if (base := self._base(model_id)) is None:
             return 0
-        found = self._engine.submit(self._engine.directions, base.id).result()
+        found = self._engine.submit(partial(self._engine.directions, base.id, at_once=True)).result()
         job.stage("inherit", f"Looking at the directions of {base.title}", total=len(found))
         kept: dict[str, Direction] = {}
         for place, direction in enumerate(list(found.values())[:_MOST_INHERITED]):

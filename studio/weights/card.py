@@ -23,6 +23,7 @@ DISCRIMINATOR_FILE = "discriminator.safetensors"
 PREVIEW_FILE = "preview.webp"
 INHERITED_FILE = "inherited.safetensors"
 TRAITS_FILE = "traits.safetensors"
+DIRECTIONS_FILE = "directions.safetensors"
 """Directions of the models that a model comes from; no part of it, and made again where it is missing."""
 
 _HASHED_FILES = (WEIGHTS_FILE, DISCRIMINATOR_FILE, PREVIEW_FILE)

@@ -13,17 +13,21 @@ from studio.errors import BadInput, Damaged
 from studio.latent.directions import (
     Direction,
     codes,
+    components,
     find,
     find_or_load,
     load_directions,
+    look,
     moved,
-    picture_components,
     save_directions,
     sefa,
     style_components,
 )
 from studio.latent.point import Edit, Point, Seed, resolve
 from studio.ops.seeds import latents
+from studio.paths import bundled
+from studio.weights.card import DIRECTIONS_FILE, TRAITS_FILE
+from studio.weights.store import load_generator
 
 
 def test_sefa_finds_the_eigenvectors(mapped) -> None:
@@ -65,7 +69,7 @@ def test_style_components_are_ordered_and_orthonormal(mapped) -> None:
 
 def test_pictures_tell_what_a_latent_does(plain) -> None:
     """The plain generator shows its latent's entries with falling strength, so these are the components."""
-    found = picture_components(plain, count=4)
+    found = components(*look(plain, range(1024)), count=4).values()
     for place, direction in enumerate(found):
         assert abs(float(direction.vector[place])) > 0.9
     vectors = torch.stack([direction.vector for direction in found])
@@ -143,3 +147,14 @@ def test_a_broken_cache_is_made_again(plain, tmp_path: Path) -> None:
 def test_sefa_needs_matrices(plain) -> None:
     with pytest.raises(BadInput):
         sefa(plain)
+
+
+def test_those_that_ship_are_what_is_found_in_their_models() -> None:
+    for folder in (path.parent for path in bundled("models").glob("*/config.json")):
+        generator = load_generator(folder)[0]
+        for file in (DIRECTIONS_FILE, TRAITS_FILE):
+            assert {len(one.vector) for one in load_directions(folder / file).values()} == {generator.style_dim}
+    folder = bundled("models") / "first-steps"
+    anew, shipped = find(load_generator(folder)[0]), load_directions(folder / DIRECTIONS_FILE)
+    for name, direction in anew.items():
+        assert float(direction.vector @ shipped[name].vector) > 0.99, name

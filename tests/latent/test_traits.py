@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from studio.latent import traits
-from studio.latent.directions import moved
+from studio.latent.directions import look, moved
 from studio.ops import seeds
 
 SIDE = 32
@@ -80,7 +80,7 @@ class Painter:
 
 
 def found_in(generator: Any, count: int = 256) -> dict[str, Any]:
-    return traits.find(*traits.look(generator, range(count)))
+    return traits.find(*look(generator, range(count)))
 
 
 def test_directions_are_the_coordinates_that_do_it() -> None:
@@ -108,15 +108,15 @@ def test_what_goes_together_is_found_once_and_always_the_same(mapped: Any) -> No
     first, second = found_in(mapped), found_in(mapped)
     assert list(first) == list(second)
     assert all(torch.equal(first[name].vector, second[name].vector) for name in first)
-    styles = traits.look(mapped, range(256))[0]
+    styles = look(mapped, range(256))[0]
     along = [(styles - styles.mean(0)) @ direction.vector.double() for direction in first.values()]
     likeness = torch.corrcoef(torch.stack(along)).fill_diagonal_(0).abs().max()
     assert likeness <= 0.9 + 1e-6
 
 
 def test_classes_take_turns(classed: Any) -> None:
-    styles, seen = traits.look(classed, range(6))
-    assert styles.shape == (6, classed.style_dim) and seen.shape == (6, len(traits.TITLES))
+    styles, pictures = look(classed, range(6))
+    assert styles.shape == (6, classed.style_dim) and traits.read(pictures).shape == (6, len(traits.TITLES))
     unlabelled = classed.map(seeds.latents(range(6), classed.z_dim)).mean(dim=1)
     assert not torch.allclose(styles.float(), unlabelled)
 

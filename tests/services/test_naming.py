@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.errors import NotFound
+from studio.errors import Forbidden, NotFound
 from studio.latent.point import Edit, Point, Seed
 from studio.paths import Home
 from studio.services.policy import Policy
@@ -54,7 +54,24 @@ def test_a_damaged_file_is_as_good_as_none_and_made_again(studio: Studio) -> Non
     assert named(studio)
 
 
-def test_stages_of_a_run_are_not_looked_at_and_what_is_not_there_is_refused(studio: Studio) -> None:
-    assert play.find_traits(studio, ME, "run@000001") == ""
+def test_a_model_that_only_pictures_tell_of_is_looked_at_in_the_background(studio: Studio) -> None:
+    make_model(studio.home.models / "plain", "dcgan", "Plain")
+    assert play.directions(studio, ME, "plain") == []
+    assert studio.jobs.wait(play.find_traits(studio, ME, "plain"), 120)["state"] == "done"
+    groups = {one["group"] for one in play.directions(studio, ME, "plain")}
+    assert "pictures" in groups
+    assert play.find_traits(studio, ME, "plain") == ""
+
+
+def test_a_recipe_that_names_a_direction_does_not_wait_for_that(studio: Studio) -> None:
+    make_model(studio.home.models / "plain", "dcgan", "Plain")
+    ends = [Point(seeds=(Seed(seed=1),), edits=(Edit(direction="pictures-1", amount=amount),)) for amount in (-3, 3)]
+    low, high = studio.engine.submit(studio.engine.frames, "plain", ends).result()
+    assert (low != high).any()
+
+
+def test_what_is_not_there_or_not_for_visitors_is_refused(studio: Studio) -> None:
+    with pytest.raises(Forbidden):
+        play.find_traits(studio, ME, "run@000001")
     with pytest.raises(NotFound):
         play.find_traits(studio, ME, "no-such")
