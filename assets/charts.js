@@ -130,6 +130,7 @@ function drawChart(part) {
   if (part.plot && part.both !== both) { part.plot.destroy(); part.plot = null; }
   part.both = both;
   element.classList.toggle("both", both);
+  element.classList.toggle("single", here[0].length < 2 && !both); // one number makes no curve
   const data = both ? uPlot.join([here, there]) : here;
   if (!part.plot) part.plot = new uPlot(settings(part, both), data, place);
   else part.plot.setData(data);

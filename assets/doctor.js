@@ -6,6 +6,7 @@ const ON_A_LINE = 6;
 const PAGE = 60;
 const STEP = 0.02;
 const LEAST = 0.05;
+const CROPPED_PX = 192;
 
 export async function mount(element, { trigger }) {
   const body = h("div", { id: "doctor", role: "region", ariaLabel: "Dataset doctor" });
@@ -172,9 +173,10 @@ function cropDialog(desk, { id, label }) {
   const chosen = id in desk.squares;
   const close = () => { dialog.close(); dialog.remove(); };
   const act = (words, box, kind = "") => h(`button.button${kind}`, { type: "button", onclick: () => { close(); choose(desk, "crop_picture", { id, square: box() }); } }, words);
-  const view = { x: 0, y: 0, side: 1, ratio: 1 };
+  const view = { x: 0, y: 0, side: 1, ratio: 1, image, result: h("canvas", { width: CROPPED_PX, height: CROPPED_PX, ariaHidden: "true" }) };
   const dialog = h("dialog.sheet.mount.crop", { id: "crop-dialog", ariaLabel: `Choose the square of ${label}` },
-    h("h3", "Choose the square"), h("p.muted", "Drag it; drag its corner to change its size. Arrow keys, plus and minus do the same."), stage,
+    h("h3", "Choose the square of ", h("span.crop-name", label)), h("p.muted", "Drag it; drag its corner to change its size. Arrow keys, plus and minus do the same."),
+    h("div.crop-table", stage, h("figure.crop-result", view.result, h("figcaption.muted", "as it will be used"))),
     h("div.crop-buttons", act("Use this square", () => boxOf(view), ".primary"), chosen && act("As the settings say", () => null),
       h("button.button", { type: "button", onclick: close }, "Cancel")));
   image.addEventListener("load", () => { begin(view, image, desk.squares[id]); lay(view, square); square.focus(); });
@@ -206,6 +208,11 @@ function lay(view, square) {
   keepInside(view);
   const [left, top, right, bottom] = boxOf(view).map((share) => 100 * share);
   Object.assign(square.style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
+  const { image, result, x, y, side } = view;
+  const width = image.naturalWidth;
+  const context = result.getContext("2d");
+  context.clearRect(0, 0, result.width, result.height);
+  context.drawImage(image, x * width, y * width, side * width, side * width, 0, 0, result.width, result.height);
 }
 
 /** Pointer and keys move the square and change its size. */

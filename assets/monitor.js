@@ -187,7 +187,9 @@ function runCard(desk, id) {
     element,
     update(run) {
       element.className = `run-card ${run.state}`;
-      element.ariaCurrent = String(id === desk.chosen);
+      const current = String(id === desk.chosen);
+      if (current === "true" && element.ariaCurrent !== current) requestAnimationFrame(() => element.parentElement?.scrollTo({ left: element.offsetLeft - element.parentElement.offsetLeft - 8 }));
+      element.ariaCurrent = current;
       title.textContent = run.title;
       state.textContent = MOVING.has(run.state) ? `${STATES[run.state]} · ${percent(run.fraction)}` : STATES[run.state];
       fill.style.width = `${100 * run.fraction}%`;

@@ -41,6 +41,28 @@ def test_the_dial_stands_where_it_stood_last(page) -> None:
     expect(page.locator("#train-plan")).to_contain_text("In 3 hours")
 
 
+def test_any_number_of_minutes_and_a_wrong_one_is_said_at_once(page) -> None:
+    choose_pictures(page)
+    expect(page.locator("#other-minutes")).to_have_count(0)
+    page.locator("#train-minutes").get_by_text("Other").click()
+    page.locator("#other-minutes input").fill("12")
+    expect(page.locator("#train-plan")).to_contain_text("In 12 minutes")
+    page.locator("#other-minutes input").fill("-1")
+    expect(page.locator("#train-plan")).to_contain_text("Minutes")
+    expect(page.locator("#start-training")).to_be_disabled()
+    page.locator("#train-minutes").get_by_text("5 minutes").click()
+    expect(page.locator("#train-plan")).to_contain_text("In 5 minutes")
+
+
+def test_a_setting_that_no_run_can_have_is_refused_while_it_is_written(page) -> None:
+    choose_pictures(page)
+    page.locator("#train-advanced").get_by_text("Advanced").click()
+    page.locator("#advanced-batch input").fill("5000")
+    expect(page.locator("#train-problem")).to_contain_text("Batch is 5,000")
+    page.locator("#advanced-batch input").fill("16")
+    expect(page.locator("#train-problem")).not_to_contain_text("Batch")
+
+
 def test_the_chip_says_that_a_run_is_paused_and_leads_to_it(page) -> None:
     expect(page.locator("#status-chip")).to_have_text("A run is paused")
     page.locator("#status-chip").click()
