@@ -246,8 +246,8 @@ async function lookAgain(desk, upload, film) {
 }
 
 async function startOver(desk, upload) {
+  await showEmpty(desk); // no picture of it is asked for any more
   if (upload) attempt("drop_upload", { upload });
-  await showEmpty(desk);
 }
 
 // ── the report ──

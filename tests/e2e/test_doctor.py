@@ -100,8 +100,7 @@ def test_a_reload_keeps_the_pictures_and_what_was_mended(page, card) -> None:
         expect(page.locator("#train-plan")).to_contain_text("You have 12 pictures")
         expect(page.locator("#train-plan")).to_contain_text("32 × 32 px")
         load_anew(page)
-    for image in card.locator(".finding-thumbs img").all():
-        expect(image).to_have_js_property("complete", True)
+    page.wait_for_function("() => [...document.querySelectorAll('.finding-thumbs img')].every((i) => i.naturalWidth)")
     page.locator("#start-over").click()
     expect(page.locator("#dropzone")).to_be_visible()
     load_anew(page)
