@@ -48,6 +48,8 @@ _SHEET_SHARE = 0.02
 _REST_SECONDS = 0.1
 _FORMS = 3
 """About how many times a model's size its forms take: exact, prepared and compiled."""
+_CROSSED = 3
+"""How many crossed models stay beside the one that is drawn."""
 _ONE_THREAD_PX = 64
 """Up to this size waking a second thread costs more than it brings."""
 
@@ -242,7 +244,8 @@ class Engine:
         )
 
     def _crossed(self, cross: Cross) -> tuple[nn.Module, ModelCard]:
-        """The generator between two models. Others that a hand passed by on its way here are forgotten."""
+        """The generator between two models. Of others, that a hand passed by on its way here, only the last few stay: some
+        of them may be another visitor's."""
         from studio.latent.crossing import crossed, crossed_card
 
         first, second = self.player(cross.first), self.player(cross.second)
@@ -251,7 +254,7 @@ class Engine:
                 f"{first.card.title} and {second.card.title} cannot be crossed.",
                 "Choose two of the same architecture and origin, such as a model and the one it was trained from.",
             )
-        for passed in [model_id for model_id in self._players if Cross.read(model_id)]:
+        for passed in [model_id for model_id in self._players if Cross.read(model_id)][:-_CROSSED]:
             del self._players[passed]
         network = crossed(cast("nn.Module", first.exact), cast("nn.Module", second.exact), cross)
         return network, crossed_card(first.card, second.card, cross)

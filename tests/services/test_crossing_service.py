@@ -51,6 +51,20 @@ def test_a_crossed_model_lies_between_its_two_and_has_the_directions_of_the_firs
     assert play.find_traits(studio, ME, "child~base~50~50") == play.inherit(studio, ME, "child~base~50~50") == ""
 
 
+def test_two_visitors_do_not_throw_out_each_others_and_those_passed_by_go(studio: Studio) -> None:
+    engine = studio.engine
+
+    def loaded(name: str) -> object:
+        drawn(studio, name)
+        return engine.submit(engine.player, name).result()
+
+    mine, theirs = loaded("child~base~10~0"), loaded("child~base~0~10")
+    assert loaded("child~base~10~0") is mine and loaded("child~base~0~10") is theirs
+    for step in range(20, 60, 10):
+        loaded(f"child~base~0~{step}")
+    assert loaded("child~base~10~0") is not mine
+
+
 def test_strangers_cannot_be_crossed(studio: Studio) -> None:
     with pytest.raises(BadInput, match="cannot be crossed"):
         drawn(studio, "child~stranger~10~10")
