@@ -124,7 +124,7 @@ function drawChart(part) {
   const { view, about, place, element } = part;
   const here = columns(view.told[about.from], about.lines, view.axis);
   const there = view.other && columns(view.other.told[about.from], about.lines, view.axis);
-  element.hidden = about.optional ? !tells(here) && !tells(there) : about.from === "scores" && !here[0].length;
+  element.hidden = about.optional ? !tells(here) && !tells(there) : !here[0].length && !there?.[0].length;
   if (element.hidden || !here[0].length || !place.clientWidth) return;
   const both = Boolean(there?.[0].length);
   if (part.plot && part.both !== both) { part.plot.destroy(); part.plot = null; }

@@ -7,6 +7,8 @@ const PAGE = 60;
 const STEP = 0.02;
 const LEAST = 0.05;
 const CROPPED_PX = 192;
+const LEAST_STAGE_PX = 340;
+const STAGE_SHARE = 0.52;
 
 export async function mount(element, { trigger }) {
   const body = h("div", { id: "doctor", role: "region", ariaLabel: "Dataset doctor" });
@@ -179,7 +181,13 @@ function cropDialog(desk, { id, label }) {
     h("div.crop-table", stage, h("figure.crop-result", view.result, h("figcaption.muted", "as it will be used"))),
     h("div.crop-buttons", act("Use this square", () => boxOf(view), ".primary"), chosen && act("As the settings say", () => null),
       h("button.button", { type: "button", onclick: close }, "Cancel")));
-  image.addEventListener("load", () => { begin(view, image, desk.squares[id]); lay(view, square); square.focus(); });
+  image.addEventListener("load", () => {
+    const ratio = image.naturalHeight / image.naturalWidth;
+    image.style.width = `${Math.min(Math.max(image.naturalWidth, LEAST_STAGE_PX), (STAGE_SHARE * window.innerHeight) / ratio)}px`;
+    begin(view, image, desk.squares[id]);
+    lay(view, square);
+    square.focus();
+  });
   image.addEventListener("error", () => { close(); complain(new Error("This picture cannot be opened any more.")); });
   dialog.addEventListener("close", () => dialog.remove());
   steer(view, stage, square);

@@ -59,6 +59,7 @@ class Player {
       h(`button.button${extra}`, { id: `do-${name}`, title: `${label} (${key})`, onclick: action, ariaKeyShortcuts: key }, icon(ICON_OF[name]), h("span.text", label));
     this.undoButton = button("undo", "Undo", "Z", () => this.undo());
     this.redoButton = button("redo", "Redo", "Shift+Z", () => this.redo());
+    this.undoButton.disabled = this.redoButton.disabled = true;
     this.driftButton = button("drift", "Drift", "D", () => this.toggleDrift());
     return h("div.toolbar",
       button("random", "Random", "R", () => this.random()), this.undoButton, this.redoButton, this.driftButton,
@@ -265,6 +266,13 @@ class Player {
     this.show();
   }
 
+  /** What the strip was before is no step back any more. */
+  forgetStrips() {
+    this.past = this.past.filter(({ strip }) => !strip);
+    this.future = this.future.filter(({ strip }) => !strip);
+    this.show();
+  }
+
   undo() { this.travel(this.past, this.future); }
 
   redo() { this.travel(this.future, this.past); }
@@ -430,6 +438,7 @@ class Player {
     if (this.about?.id === model) { this.show(); this.ask(); this.commit(); return true; }
     this.waiting.hidden = false;
     this.waiting.textContent = "Waking the model…";
+    this.picker.value = model;
     this.ask();
     this.awaited = this.canvas.stamp; // a picture that was asked for before is of another model
     try {

@@ -285,10 +285,10 @@ export class Strip {
     this.sendLater();
   }
 
-  /** Another tab changed the strip of this model: both show the same one, and one undo takes it all back. */
+  /** Another tab changed the strip of this model: both show the same one. Undoing it is that tab's, as is what was before. */
   follow(text) {
-    if (!this.player.past.at(-1)?.elsewhere) this.player.remember({ strip: this.toJson(), elsewhere: true });
     this.put(text);
+    this.player.forgetStrips();
   }
 
   keep() {

@@ -5,7 +5,10 @@ import { filesChosen, filesDropped } from "./dropping.js";
 import { outcome } from "./waiting.js";
 
 const LAST_MINUTES = "latent-studio-minutes";
+const OTHER_MINUTES = "latent-studio-other-minutes";
 const UPLOAD = "latent-studio-upload";
+const OTHER_FIELD = "#other-minutes input";
+const TITLE_FIELD = "#train-title :is(input, textarea)";
 const BATCH_FILES = 50;
 const BATCH_BYTES = 24 << 20;
 // An overview as the studio draws it: cells of 96 px with gaps of 4, ten in a row.
@@ -49,6 +52,7 @@ async function takeUp(desk) {
   try {
     const report = await call("upload_report", { upload: upload.id });
     desk.film = upload.film;
+    write(TITLE_FIELD, upload.title);
     if (report) showUpload(desk, upload.id, { ...report, suggested: { ...report.suggested, ...upload.settings } });
     else await lookThrough(desk, upload.id, upload.film);
     return !desk.cancelled;
@@ -57,12 +61,26 @@ async function takeUp(desk) {
   }
 }
 
+/** Write into a field of Gradio's, as soon as it is there, as a hand would. */
+async function write(selector, text) {
+  for (let tries = 100; tries > 0 && !document.querySelector(selector); tries -= 1) await new Promise((resolve) => setTimeout(resolve, 50));
+  const field = document.querySelector(selector);
+  if (!field || !text) return;
+  field.value = text;
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
 /** The dial "How long" stands where it stood last. It is Gradio's; a click is what it hears. */
 function rememberMinutes() {
   const dial = document.querySelector("#train-minutes");
   const last = localStorage.getItem(LAST_MINUTES);
+  const others = () => write(OTHER_FIELD, localStorage.getItem(OTHER_MINUTES));
+  dial.addEventListener("change", ({ target }) => { localStorage.setItem(LAST_MINUTES, target.value); if (target.value === "0") others(); });
+  document.querySelector("#new-run").addEventListener("input", ({ target }) => {
+    if (target.matches(OTHER_FIELD)) localStorage.setItem(OTHER_MINUTES, target.value);
+    if (target.matches(TITLE_FIELD) && kept()) keep({ title: target.value });
+  });
   [...dial.querySelectorAll("input")].find(({ value }) => value === last)?.click();
-  dial.addEventListener("change", ({ target }) => localStorage.setItem(LAST_MINUTES, target.value));
 }
 
 /** Tell Gradio what is chosen; null for nothing. */

@@ -43,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
         given.insert(0, "serve")
-    namespace = _parser().parse_args(given)
-    namespace.home = Home(namespace.home.expanduser().resolve()) if namespace.home else default_home()
     try:
+        namespace = _parser().parse_args(given)
+        namespace.home = Home(namespace.home.expanduser().resolve()) if namespace.home else default_home()
         status: int = namespace.perform(namespace) or 0
         sys.stdout.flush()
         return status

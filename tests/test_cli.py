@@ -182,3 +182,10 @@ def test_mistakes_are_answered_with_a_sentence(
     assert cli.main([*arguments, "--home", str(tmp_path)]) == 1
     said = capsys.readouterr().err
     assert sentence in said and "Traceback" not in said and len(said.strip().splitlines()) == 2
+
+
+def test_a_time_is_read_in_words_and_what_is_none_is_refused_plainly(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [cli._time(text) for text in ("5min", "half-hour", "90s", "1.5h", "12 minutes")] == [5, 30, 1.5, 90, 12]
+    for wrong in ("nonsense", "5", "-3min"):
+        assert cli.main(["train", "/nowhere", f"--time={wrong}"]) == 1
+        assert f"{wrong!r} is no length of time." in capsys.readouterr().err

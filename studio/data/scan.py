@@ -267,7 +267,7 @@ def _warnings(pictures: Sequence[Picture], sides: list[int]) -> tuple[str, ...]:
             f"{different} pictures are so few that they will mostly be copied. {GOOD_NUMBER} to 100 are home ground."
         )
     elif different < GOOD_NUMBER:
-        found.append(f"{different} pictures are few: expect close variations of them. {GOOD_NUMBER} or more are good.")
+        found.append(f"{different} pictures are few: expect close variations of them.")
     if sides[len(sides) // 2] < 32:
         found.append(f"Most pictures are small ({sides[len(sides) // 2]} pixels on the shorter side).")
     elongated = sum(max(p.width, p.height) > 2.5 * min(p.width, p.height) for p in pictures)

@@ -109,6 +109,7 @@ def _step(sitting: Sitting) -> Iterator[events.RunEvent]:
 
 
 def _pause(sitting: Sitting, reason: str) -> Iterator[events.RunEvent]:
+    sitting.saved_step = -1  # time passed since a checkpoint of this very step: what is said is what it goes on from
     yield from turns.save(sitting)
     describe(sitting, f"It rests after {sitting.state.seconds / 60:.1f} minutes of training.")
     yield events.Paused(reason=reason, **sitting.stamp())
