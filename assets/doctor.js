@@ -8,7 +8,7 @@ const STEP = 0.02;
 const LEAST = 0.05;
 const CROPPED_PX = 192;
 const LEAST_STAGE_PX = 340;
-const STAGE_SHARE = 0.52;
+const STAGE_SHARE = 0.42;
 
 export async function mount(element, { trigger }) {
   const body = h("div", { id: "doctor", role: "region", ariaLabel: "Dataset doctor" });
