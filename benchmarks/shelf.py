@@ -26,7 +26,7 @@ from studio.families.base import Generator
 from studio.latent import traits
 from studio.latent.cross import Cross
 from studio.latent.crossing import crossed
-from studio.latent.directions import find, look, save_directions, wanted
+from studio.latent.directions import components, find, look, save_directions, wanted
 from studio.paths import bundled
 from studio.training import sheet
 from studio.weights.card import DIRECTIONS_FILE, TRAITS_FILE
@@ -235,8 +235,10 @@ def take(folder: Path, model: str) -> None:
 def find_directions(model: str) -> None:
     """Put the directions of a model beside it, so that nobody waits for them."""
     generator = load_generator(MODELS / model)[0]
-    save_directions(MODELS / model / DIRECTIONS_FILE, find(generator))
-    found = traits.find(*look(generator, wanted(generator)))
+    styles, pictures = look(generator, wanted(generator))
+    others = find(generator) if generator.style_matrices() else components(styles, pictures)
+    save_directions(MODELS / model / DIRECTIONS_FILE, others)
+    found = traits.find(styles, pictures)
     save_directions(MODELS / model / TRAITS_FILE, found)
     print(f"{model:14} {', '.join(direction.title for direction in found.values())}")
 

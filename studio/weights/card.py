@@ -22,9 +22,10 @@ WEIGHTS_FILE = "model.safetensors"
 DISCRIMINATOR_FILE = "discriminator.safetensors"
 PREVIEW_FILE = "preview.webp"
 INHERITED_FILE = "inherited.safetensors"
+"""Directions of the models that a model comes from; no part of it, and made again where it is missing."""
 TRAITS_FILE = "traits.safetensors"
 DIRECTIONS_FILE = "directions.safetensors"
-"""Directions of the models that a model comes from; no part of it, and made again where it is missing."""
+"""A shipped model's own directions, those with names and the others; of other models the cache keeps them."""
 
 _HASHED_FILES = (WEIGHTS_FILE, DISCRIMINATOR_FILE, PREVIEW_FILE)
 _CONFIG_BYTES = 1_000_000

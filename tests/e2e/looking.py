@@ -6,8 +6,6 @@ from typing import Any
 
 _CUT = ("AbortError", "Connection errored out")
 """What Gradio says on the console of its own connection when a page goes away; that is no fault of ours."""
-
-
 PICTURE = "() => document.querySelector('#live-canvas').toDataURL()"
 _RESTS = """() => {
     const canvas = window.latentStudioPlayer.canvas;

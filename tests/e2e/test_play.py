@@ -253,11 +253,8 @@ def test_two_tabs_show_the_same_strip(page, studio_server) -> None:
     expect(page.locator("#strip .key")).to_have_count(2)
     page.keyboard.press("a")
     expect(other.locator("#strip .key")).to_have_count(3)
-    for pressed, count in (
-        (other, 3),
-        (page, 2),
-        (page, 2),
-    ):  # each undoes its own last change, and nothing of the other's
+    # each undoes its own last change, and nothing of the other's
+    for pressed, count in ((other, 3), (page, 2), (page, 2)):
         pressed.keyboard.press("z")
         expect(page.locator("#strip .key")).to_have_count(count)
         expect(other.locator("#strip .key")).to_have_count(count)
