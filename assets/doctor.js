@@ -1,6 +1,6 @@
 // The dataset doctor's card under the pictures of a new run: what could be mended, each finding as one line with some
 // of its pictures and a button that mends and undoes. Nothing changes without a click.
-import { attempt, clamp, complain, fileUrl, h, heard, icon, on, open, plural } from "./studio.js";
+import { attempt, clamp, complain, emit, fileUrl, h, heard, icon, on, open, plural } from "./studio.js";
 
 const ON_A_LINE = 6;
 const PAGE = 60;
@@ -95,7 +95,7 @@ function findingLine(desk, finding) {
     line.classList.toggle("mended", mended);
     mend.replaceChildren(...(mended ? [icon("undo"), undoWords(finding)] : [finding.remedy]));
     mend.ariaPressed = String(mended);
-    thumbs.forEach((image, place) => image.classList.toggle("out", desk.left_out.includes(shown[place])));
+    thumbs.forEach((picture, place) => showUse(desk, picture, shown[place]));
   });
   return line;
 }
@@ -125,9 +125,32 @@ async function choose(desk, name, args) {
   Object.assign(desk, chosen);
   refresh(desk);
   desk.trigger("select", {});
+  emit("choices", desk.upload);
 }
 
-const thumb = (desk, id) => h("img", { src: fileUrl("thumb", `${desk.upload}/${id}`), alt: desk.pictures[id]?.label ?? "", title: desk.pictures[id]?.label ?? "", loading: "lazy", draggable: false });
+/** A thumbnail in its frame; `showUse` dims it while it is not used, and shows the square that was drawn by hand. */
+function thumb(desk, id, label = desk.pictures[id]?.label ?? "") {
+  return h("span.thumb", { title: label }, h("img", { src: fileUrl("thumb", `${desk.upload}/${id}`), alt: label, loading: "lazy", draggable: false }));
+}
+
+function showUse(desk, picture, id) {
+  picture.classList.toggle("out", Boolean(unusedAs(desk, id)));
+  const square = desk.squares[id];
+  picture.classList.toggle("cut", Boolean(square));
+  const [left, top, right, bottom] = square ?? [0, 0, 1, 1];
+  const [wide, high] = [right - left, bottom - top];
+  const percent = (share) => `${(100 * share).toFixed(2)}%`;
+  Object.assign(picture.firstChild.style, square
+    ? { width: percent(1 / wide), height: percent(1 / high), left: percent(-left / wide), top: percent(-top / high) }
+    : { width: "", height: "", left: "", top: "" });
+}
+
+/** Why a picture is not used, in a word or two; "" if it is. */
+function unusedAs(desk, id) {
+  if (desk.left_out.includes(id)) return "left out";
+  const copies = desk.findings.find(({ topic }) => topic === "copies");
+  return copies?.unused.includes(id) && isMended(desk, copies) ? "a copy" : "";
+}
 
 // ── pictures one by one ──
 
@@ -141,16 +164,16 @@ async function paged(desk, place, count, page, start = 0) {
 }
 
 function cell(desk, { id, label, size }) {
-  const image = h("img", { src: fileUrl("thumb", `${desk.upload}/${id}`), alt: "", loading: "lazy", draggable: false });
-  const keep = h("button.cell-keep", { type: "button", title: `${label}, ${size}`, onclick: () => choose(desk, desk.left_out.includes(id) ? "take_back" : "leave_out", { ids: [id] }) }, image, h("span.cell-mark"));
+  const picture = thumb(desk, id, `${label}, ${size}`);
+  const keep = h("button.cell-keep", { type: "button", onclick: () => choose(desk, desk.left_out.includes(id) ? "take_back" : "leave_out", { ids: [id] }) }, picture, h("span.cell-mark"));
   const cut = h("button.cell-cut", { type: "button", onclick: () => cropDialog(desk, { id, label }) });
   const box = h("div.picture-cell", keep, cut);
   desk.cells.push(() => {
     const out = desk.left_out.includes(id);
-    box.classList.toggle("out", out);
+    showUse(desk, picture, id);
     keep.ariaPressed = String(out);
     keep.ariaLabel = `${label}: ${out ? "left out, take it back" : "used, leave it out"}`;
-    box.querySelector(".cell-mark").textContent = out ? "left out" : "";
+    box.querySelector(".cell-mark").textContent = unusedAs(desk, id);
     cut.textContent = id in desk.squares ? "Cut ✓" : "Cut";
     cut.ariaLabel = `${label}: choose the square by hand`;
   });

@@ -20,7 +20,7 @@ export function growth(run, { moved = () => {}, buttons = [] } = {}) {
     label: h("output.scrub-label", { id: "scrub-label" }), marks: h("span.scrub-marks", { ariaHidden: "true" }),
   };
   view.film = h("button.button.small.square", { id: "play-film", type: "button", ariaLabel: "Play how it learned", onclick: () => play(view) }, icon("play"));
-  view.open = h("button.button.small", { id: "play-snapshot", type: "button", onclick: () => openInPlayer({ model: modelAt(view) }) }, "Play this stage");
+  view.open = h("button.button.small", { id: "play-snapshot", type: "button", onclick: () => openInPlayer({ model: modelAt(view) }) });
   view.range.addEventListener("input", () => { view.playing = false; go(view, Number(view.range.value)); });
   view.range.addEventListener("pointerdown", () => loadAll(view));
   view.range.addEventListener("focus", () => loadAll(view));
@@ -109,6 +109,12 @@ function openCell(view, seed) {
   openInPlayer({ scene: { model: modelAt(view), point: point(view, seed) } });
 }
 
+/** What a click on the sheet of a stage opens: sheets are drawn more often than stages are saved. */
+function playableAs(view, { kimg }) {
+  const saved = view.told.snapshots.get(stepAt(view));
+  return saved === undefined || Math.abs(saved - kimg) < 1e-6 ? "this stage" : `the stage at ${amount(saved)}`;
+}
+
 // ── where we stand ──
 
 /** The sentence beside the bar, and which of the two pictures is seen. */
@@ -120,6 +126,8 @@ function tell(view) {
   view.range.ariaValueText = place;
   view.range.style.setProperty("--to", `${(100 * view.range.value) / Math.max(1, view.range.max)}%`);
   view.canvas.hidden = live && !view.playing;
+  view.frame.dataset.words = view.summary.state === "waiting" ? "The run before it comes first." : "The first pictures are being drawn…";
+  view.open.textContent = shown ? `Play ${playableAs(view, shown)}` : "Play";
   const picture = view.playing ? "pause" : "play";
   if (view.film.dataset.icon === picture) return;
   view.film.dataset.icon = picture;

@@ -9,7 +9,7 @@ import { amount, story, take } from "./story.js";
 import { attempt, call, complain, duration, emit, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
 import { outcome } from "./waiting.js";
 
-const DIAL = [[5, "5 minutes"], [30, "half an hour"], [180, "an evening"], [480, "a night"]];
+const DIAL = [[5, "5 minutes"], [30, "half an hour"], [180, "an evening"], [480, "a night"], ["", "minutes…"]];
 const MOVING = new Set(["waiting", "starting", "training", "pausing", "stopping"]);
 
 export async function mount(element) {
@@ -300,7 +300,7 @@ function sentence({ state, seconds_left: left, message, hint, model_id: model })
     waiting: "Waiting until the run before it is done.",
     starting: "The trainer is waking up.",
     training: left > 0 ? `Learning. About ${duration(left)} to go; you can close this page.` : "Learning. You can close this page.",
-    pausing: "Saving; it pauses in a moment.",
+    pausing: "It ends the step that it is at, saves, and then pauses.",
     paused: "Paused. Everything is saved.",
     stopping: "Finishing: the model is being put on the shelf.",
     finished: model ? "Finished. The model stands on the shelf." : said || "Finished.",
@@ -356,9 +356,11 @@ async function ask(desk, name, id, more = {}) {
 }
 
 function moreTime(desk, view) {
-  const dial = h("select", { id: "more-minutes", ariaLabel: "How much more time" }, DIAL.map(([minutes, words]) => h("option", { value: minutes }, words)));
+  const other = h("input", { id: "more-minutes-other", type: "number", min: 1, value: 60, hidden: true, ariaLabel: "Minutes" });
+  const dial = h("select", { id: "more-minutes", ariaLabel: "How much more time", onchange: () => { other.hidden = dial.value; if (!other.hidden) other.focus(); } },
+    DIAL.map(([minutes, words]) => h("option", { value: minutes }, words)));
   return h("span.more-time",
-    button("continue-run", "Go on for", () => ask(desk, "continue_run", view.id, { minutes: Number(dial.value) })), dial);
+    button("continue-run", "Go on for", () => ask(desk, "continue_run", view.id, { minutes: Number(dial.value || other.value) })), dial, other);
 }
 
 async function remove(desk, id) {

@@ -33,7 +33,13 @@ export async function mount(element, { trigger, props }) {
   on("datasets", () => desk.body.querySelector(".dropzone") && listPrepared(desk));
   listenForBase(desk);
   rememberMinutes();
-  window.addEventListener("studio-prepare", ({ detail }) => kept() && keep({ settings: detail }));
+  window.addEventListener("studio-prepare", ({ detail }) => {
+    if (!kept()) return;
+    keep({ settings: detail });
+    desk.drawAgain?.();
+  });
+  on("choices", () => desk.drawAgain?.());
+  window.addEventListener("studio-refused", ({ detail }) => markFields(detail));
   window.addEventListener("beforeunload", (event) => desk.sending && event.preventDefault());
   if (!await takeUp(desk)) await showEmpty(desk);
 }
@@ -53,8 +59,10 @@ async function takeUp(desk) {
     const report = await call("upload_report", { upload: upload.id });
     desk.film = upload.film;
     write(TITLE_FIELD, upload.title);
-    if (report) showUpload(desk, upload.id, { ...report, suggested: { ...report.suggested, ...upload.settings } });
-    else await lookThrough(desk, upload.id, upload.film);
+    if (report) {
+      showUpload(desk, upload.id, { ...report, suggested: { ...report.suggested, ...upload.settings } });
+      desk.drawAgain();
+    } else await lookThrough(desk, upload.id, upload.film);
     return !desk.cancelled;
   } catch {
     return false;
@@ -81,6 +89,18 @@ function rememberMinutes() {
     if (target.matches(TITLE_FIELD) && kept()) keep({ title: target.value });
   });
   [...dial.querySelectorAll("input")].find(({ value }) => value === last)?.click();
+}
+
+/** What was refused stands beside its field, too. The fields are Gradio's; the sentences come as the page shows them. */
+function markFields(told) {
+  const form = document.querySelector("#new-run");
+  for (const line of form.querySelectorAll(".field-problem")) line.remove();
+  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  for (const problem of new DOMParser().parseFromString(told, "text/html").querySelectorAll("[data-field]")) {
+    const place = document.getElementById(problem.dataset.field);
+    place?.querySelector("input")?.setAttribute("aria-invalid", "true");
+    place?.append(h("p.field-problem", problem.querySelector("b").textContent));
+  }
 }
 
 /** Tell Gradio what is chosen; null for nothing. */
@@ -273,7 +293,7 @@ async function startOver(desk, upload) {
 function showReport(desk, upload, report) {
   desk.body.replaceChildren(h("div.report", { id: "report" },
     head(desk, plural(report.count, "picture"), sizes(report), () => startOver(desk, upload)),
-    sheet(fileUrl("upload", `${upload}/${report.sheet}`), Math.min(report.count, 60), "Some of your pictures"),
+    overview(desk, upload, report),
     report.films.length > 0 && filmChoice(desk, upload, report.films),
     report.warnings.length > 0 && h("ul.warnings", report.warnings.map((sentence) => h("li", sentence))),
     report.classes.length > 0 && classChips(report.classes),
@@ -295,7 +315,7 @@ function sizes({ smallest, median, largest, landscape, portrait, square }) {
 function sheet(address, count, alt, { across = 10, every = across, most = count } = {}) {
   const canvas = h("canvas.sheet-canvas", { role: "img", ariaLabel: alt });
   const image = new Image();
-  image.onload = () => {
+  const lay = () => {
     const columns = Math.min(SHEET_COLUMNS, count);
     const shown = Math.min(count, most);
     Object.assign(canvas, { width: Math.min(every, shown) * CELL_PX, height: Math.ceil(shown / every) * CELL_PX });
@@ -306,7 +326,32 @@ function sheet(address, count, alt, { across = 10, every = across, most = count 
     }
   };
   image.src = address;
+  canvas.drawn = image.decode().then(lay, () => {});
   return canvas;
+}
+
+/** Some of the pictures as they will be used: drawn anew whenever a setting or a choice changes, one drawing at a time. */
+function overview(desk, upload, { shown, suggested }) {
+  const draw = (count) => sheet(fileUrl("upload", upload, { v: Date.now() }), count, "Some of your pictures, as the model will see them");
+  const place = h("figure.overview", { id: "overview" }, draw(shown), h("figcaption.muted", "As the model will see them"));
+  let [drawing, again] = [false, false];
+  desk.drawAgain = async () => {
+    again = true;
+    if (drawing) return;
+    drawing = true;
+    place.ariaBusy = "true";
+    while (again && place.isConnected) {
+      again = false;
+      const count = await call("draw_upload", { upload, settings: { ...suggested, ...kept()?.settings } }).catch(() => 0);
+      if (!count || again) continue;
+      const canvas = draw(count);
+      await canvas.drawn;
+      place.firstChild.replaceWith(canvas);
+    }
+    place.ariaBusy = "false";
+    drawing = false;
+  };
+  return place;
 }
 
 /** How many frames are taken out of the films: a choice looks through the upload again. */

@@ -32,7 +32,11 @@ class StudioError(Exception):
 
 
 class BadInput(StudioError):
-    """A value, a picture, an archive or a folder that cannot be used."""
+    """A value, a picture, an archive or a folder that cannot be used; `field` names the setting, if it is one."""
+
+    def __init__(self, message: str, hint: str = "", *, field: str = "") -> None:
+        super().__init__(message, hint)
+        self.field = field
 
 
 class NotFound(StudioError):

@@ -36,11 +36,14 @@ def option(
     unit: str = "",
     choices: tuple[Any, ...] = (),
     advanced: bool = False,
+    heading: str = "",
 ) -> Any:
-    """A dataclass field with the sentence an artist reads, its range (ends included), its unit and its choices."""
+    """A dataclass field with the sentence an artist reads, its range (ends included), its unit and its choices.
+
+    A `heading` stands above it and all fields that follow, until the next one."""
     about = {
         "help": help, "label": label, "low": low, "high": high, "step": step,
-        "unit": unit, "choices": choices, "advanced": advanced,
+        "unit": unit, "choices": choices, "advanced": advanced, "heading": heading,
     }  # fmt: skip
     return dataclasses.field(default=default, metadata={"option": about})
 
@@ -60,6 +63,7 @@ class Option:
     unit: str
     choices: tuple[Any, ...]
     advanced: bool
+    heading: str
 
     @property
     def flag(self) -> str:
@@ -69,7 +73,7 @@ class Option:
         """Turn the text of a command line into a checked value."""
         if self.type is bool:
             if text.lower() not in {"true", "false", "yes", "no", "1", "0"}:
-                raise BadInput(f"{self.label} is on or off, not {text!r}.", "Say true or false.")
+                raise self.wrong(f"{self.label} is on or off, not {text!r}.", "Say true or false.")
             return text.lower() in {"true", "yes", "1"}
         kinds = [kind for kind in get_args(self.type) if kind is not type(None)] or [self.type]
         if text.lower() == "none" and type(None) in get_args(self.type):
@@ -77,7 +81,7 @@ class Option:
         try:
             return self.check(kinds[0](text))
         except ValueError:
-            raise BadInput(f"{self.label} must be a number, not {text!r}.", self.help) from None
+            raise self.wrong(f"{self.label} must be a number, not {text!r}.") from None
 
     def check(self, value: Any) -> Any:
         """Return `value`, or raise BadInput that names the range or the choices."""
@@ -85,13 +89,17 @@ class Option:
             return value
         if self.choices and value not in self.choices:
             names = ", ".join(str(choice) for choice in self.choices)
-            raise BadInput(f"{self.label} cannot be {value!r}.", f"Choose one of {names}.")
+            raise self.wrong(f"{self.label} cannot be {value!r}.", f"Choose one of {names}.")
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             if not math.isfinite(value):
-                raise BadInput(f"{self.label} must be a number, not {value}.", self.help)
+                raise self.wrong(f"{self.label} must be a number, not {value}.")
             if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-                raise BadInput(f"{self.label} is {_said(value)}, outside {_range(self.low, self.high)}.", self.help)
+                raise self.wrong(f"{self.label} is {_said(value)}, outside {_range(self.low, self.high)}.")
         return value
+
+    def wrong(self, message: str, hint: str = "") -> BadInput:
+        """The refusal of a value of this field; without a hint, with the sentence on it."""
+        return BadInput(message, hint or self.help, field=self.name)
 
 
 def _range(low: float | None, high: float | None) -> str:
@@ -139,13 +147,16 @@ class Checked:
 
 
 def add_arguments(parser: argparse.ArgumentParser, kind: type, *, skip: frozenset[str] = frozenset()) -> None:
-    """Give a parser one flag for every described field. Unset flags stay None."""
+    """Give a parser one flag for every described field, under its heading. Unset flags stay None."""
+    group: argparse._ActionsContainer = parser
     for described in options(kind):
+        if described.heading:
+            group = parser.add_argument_group(described.heading)
         if described.name not in skip:
             shown = (
                 "" if described.default is None else f" [{described.default}{described.unit and ' ' + described.unit}]"
             )
-            parser.add_argument(
+            group.add_argument(
                 described.flag, dest=described.name, metavar="…", help=(described.help + shown).replace("%", "%%")
             )
 

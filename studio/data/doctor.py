@@ -30,7 +30,7 @@ ELONGATED = 2.2
 _NEIGHBOURS = 4
 _FEWEST_FOR_OUTLIERS = 20
 _FAR = 3.0
-_STANDS_OUT = 1.6
+_STANDS_OUT = 2.0
 _MOST_OUTLIERS = 0.04
 _SURELY_ALIKE = 0.985
 _CUTS = (0.02, 0.05, 0.08)
@@ -52,6 +52,7 @@ class Finding:
         pictures: ids of the pictures concerned, the clearest first; pictures that belong together stand together.
         leave_out: ids that the click leaves out.
         settings: fields of `PrepareSettings` that the click changes.
+        unused: ids that are not used while the settings are so.
     """
 
     topic: str
@@ -60,6 +61,7 @@ class Finding:
     pictures: tuple[str, ...]
     leave_out: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
     def is_mended(self, settings: PrepareSettings, choices: Choices) -> bool:
         """Whether pictures that are prepared so have this no more."""
@@ -161,7 +163,7 @@ def _copies(patient: _Patient) -> Finding | None:
     return Finding(
         topic="copies", sentence=sentence, remedy="Keep one of each",
         pictures=patient.ids(position for group in groups for position in group),
-        settings={"drop_duplicates": True},
+        settings={"drop_duplicates": True}, unused=patient.ids(position for group in groups for position in group[1:]),
     )  # fmt: skip
 
 
@@ -369,17 +371,19 @@ def _grey_ones(patient: _Patient) -> Finding | None:
 def _outliers(patient: _Patient) -> Finding | None:
     """Pictures whose nearest others are much farther away than is usual (Ramaswamy et al., SIGMOD 2000).
 
-    In a set that is spread out many are somewhat far; so it must stand out from the farthest few, too.
+    In a set that is spread out many are somewhat far; so it must stand out from the farthest few, too. Blank pictures have
+    a finding of their own.
     """
-    if patient.features is None or len(patient.pictures) < _FEWEST_FOR_OUTLIERS:
+    shown = patient.where(lambda _, vitals: vitals.contrast >= _FLAT)
+    if patient.features is None or len(shown) < _FEWEST_FOR_OUTLIERS:
         return None
-    far = np.log(_distance_to_others(patient.features) + 1e-6)
+    far = np.log(_distance_to_others(patient.features[shown]) + 1e-6)
     middle = float(np.median(far))
     spread = max(float(np.percentile(far, 84)) - middle, 1.4826 * float(np.median(np.abs(far - middle))), 0.02)
     strange = (far - middle) / spread
-    order = [int(position) for position in np.argsort(-strange)]
+    order = [int(place) for place in np.argsort(-strange)]
     others = float(strange[order[1 + int(_MOST_OUTLIERS * len(order))]])
-    found = [position for position in order if strange[position] > max(_FAR, _STANDS_OUT * others)]
+    found = [shown[place] for place in order if strange[place] > max(_FAR, _STANDS_OUT * others)]
     return _to_leave_out(
         patient, "outliers", found, "1 picture seems unlike all others.", "{count} pictures seem unlike all others."
     )

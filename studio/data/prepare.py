@@ -167,12 +167,13 @@ def prepare(
     """
     if into.exists():
         raise BadInput(f"There is already a dataset {into.name!r}.", "Choose another name.")
-    chosen, classes = _chosen(report, settings, choices or Choices())
-    usual = usual_brightness(report)
-    pieces = [(picture, cut) for picture in chosen for cut in cuts_of(picture, settings, choices, usual)]
-    if len(pieces) > MAX_FILES:
-        raise BadInput(f"These would be {len(pieces):,} tiles.", f"Use fewer tiles: {MAX_FILES:,} pictures at most.")
-    pictures = [picture for picture, _ in pieces]
+    found = pieces(report, settings, choices)
+    if len(kept := {picture.id for picture, _ in found}) < FEWEST:
+        raise BadInput(f"Only {len(kept)} different pictures are left.", f"Give it at least {FEWEST}.")
+    if len(found) > MAX_FILES:
+        raise BadInput(f"These would be {len(found):,} tiles.", f"Use fewer tiles: {MAX_FILES:,} pictures at most.")
+    pictures = [picture for picture, _ in found]
+    classes = _classes(report, settings, pictures)
     into.parent.mkdir(parents=True, exist_ok=True)
     require_space(into.parent, len(pictures) * settings.square.bytes + _SPARE_BYTES)
     temporary = temporary_beside(into)
@@ -183,7 +184,7 @@ def prepare(
             square = to_json(settings.square)
             requests = (
                 reader.request(picture.place, {"task": "square", "square": square, "cut": to_json(cut)})
-                for picture, cut in pieces
+                for picture, cut in found
             )
             writer.write(pictures, classes, glovebox.map(requests, cancelled), progress)
         info = _describe(report, settings, writer, classes, title or settings.title or report.source, into.name)
@@ -202,6 +203,15 @@ def count_squares(report: ScanReport, settings: PrepareSettings, choices: Choice
     if settings.fit != "tile":
         return len(kept)
     return sum(len(cuts_of(picture, settings, choices)) for picture in kept)
+
+
+def pieces(report: ScanReport, settings: PrepareSettings, choices: Choices | None = None) -> list[tuple[Picture, Cut]]:
+    """All that `prepare` would cut out of the pictures, ordered by class and name."""
+    pictures, usual = _kept(report, settings, choices or Choices()), usual_brightness(report)
+    order = {name: place for place, name in enumerate(_classes(report, settings, pictures))}
+    if order:
+        pictures.sort(key=lambda picture: (order[picture.folder], picture.place.label))
+    return [(picture, cut) for picture in pictures for cut in cuts_of(picture, settings, choices, usual)]
 
 
 def cuts_of(
@@ -239,17 +249,11 @@ def _kept(report: ScanReport, settings: PrepareSettings, choices: Choices) -> li
     return [picture for picture in pictures if first[picture.pixel_hash] == picture.id]
 
 
-def _chosen(report: ScanReport, settings: PrepareSettings, choices: Choices) -> tuple[list[Picture], tuple[str, ...]]:
-    """The pictures to use, ordered by class and name, and the names of their classes ("" for the top folder)."""
-    pictures = _kept(report, settings, choices)
-    if len(pictures) < FEWEST:
-        raise BadInput(f"Only {len(pictures)} different pictures are left.", f"Give it at least {FEWEST}.")
+def _classes(report: ScanReport, settings: PrepareSettings, pictures: Sequence[Picture]) -> tuple[str, ...]:
+    """The names of the folders that become classes ("" for the top one); none if there would be only one."""
     present = {picture.folder for picture in pictures}
     classes = tuple(name for name in report.classes if name in present)
-    if not settings.classes_from_folders or len(classes) < 2:
-        return pictures, ()
-    order = {name: position for position, name in enumerate(classes)}
-    return sorted(pictures, key=lambda picture: (order[picture.folder], picture.place.label)), classes
+    return classes if settings.classes_from_folders and len(classes) > 1 else ()
 
 
 class _Writer:

@@ -1,53 +1,44 @@
-"""Overviews of an upload that is not prepared yet. Its pictures are opened in the glovebox."""
+"""The overview of an upload: some of its pictures as they would be learned from. They are opened in the glovebox."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from studio.data.archive import ArchiveLimits
+from studio.data.choices import Choices
 from studio.data.glovebox import Glovebox
+from studio.data.prepare import PrepareSettings, pieces
 from studio.data.progress import Cancel, never
-from studio.data.scan import Picture, ScanReport
-from studio.data.sheets import CELL_PX, SHEET_PICTURES, cell, contact_sheet, spread
+from studio.data.scan import ScanReport
+from studio.data.sheets import cell, contact_sheet, spread
 from studio.data.sources import Reader
-from studio.data.squares import Square
 from studio.errors import BadInput
 from studio.options import to_json
 
-_PAIRS = 20
+MOST_SHOWN = 40
+_GREY = 240
 
 
-def upload_sheet(report: ScanReport, cancelled: Cancel = never, limits: ArchiveLimits | None = None) -> bytes:
-    """Up to 60 pictures of the upload, ordered by class, as WebP."""
-    ordered = sorted(report.pictures, key=lambda picture: (picture.folder, picture.place.label))
-    return _sheet([ordered[position] for position in spread(len(ordered), SHEET_PICTURES)], cancelled, limits)
+def upload_sheet(
+    report: ScanReport,
+    settings: PrepareSettings,
+    choices: Choices | None = None,
+    *,
+    cancelled: Cancel = never,
+    limits: ArchiveLimits | None = None,
+) -> tuple[bytes, int]:
+    """Up to 40 of the squares that `prepare` would make, evenly spread, as WebP; and how many they are.
 
-
-def duplicate_pairs(report: ScanReport) -> tuple[tuple[str, str], ...]:
-    """The first two names of up to twenty groups of equal or nearly equal pictures, as `duplicate_sheet` shows them."""
-    groups = (*report.duplicates, *report.near_duplicates)
-    return tuple((group[0], group[1]) for group in groups[:_PAIRS])
-
-
-def duplicate_sheet(report: ScanReport, cancelled: Cancel = never, limits: ArchiveLimits | None = None) -> bytes:
-    """`duplicate_pairs`, five pairs in a row, as WebP."""
-    named = {picture.place.label: picture for picture in report.pictures}
-    return _sheet([named[label] for pair in duplicate_pairs(report) for label in pair], cancelled, limits)
-
-
-def _sheet(pictures: Sequence[Picture], cancelled: Cancel, limits: ArchiveLimits | None) -> bytes:
-    blank = np.full((CELL_PX, CELL_PX, 3), 240, dtype=np.uint8)
-    cells = []
+    A picture that cannot be opened any more is grey. Raises Cancelled.
+    """
+    found = pieces(report, settings, choices)
+    shown = [found[place] for place in spread(len(found), MOST_SHOWN)]
+    square = settings.square
+    shape = (square.resolution, square.resolution, square.channels)
+    blank = np.full(shape, _GREY, dtype=np.uint8).tobytes()
     with Reader(limits) as reader, Glovebox() as glovebox:
-        requests = (reader.request(picture.place, _task(picture)) for picture in pictures)
-        for answer in glovebox.map(requests, cancelled):
-            pixels = blank if isinstance(answer, BadInput) else np.frombuffer(answer[1], dtype=np.uint8)
-            cells.append(cell(pixels.reshape(CELL_PX, CELL_PX, 3)))
-    return contact_sheet(cells)
-
-
-def _task(picture: Picture) -> dict[str, object]:
-    small = max(picture.width, picture.height) * 2 <= CELL_PX
-    return {"task": "square", "square": to_json(Square(resolution=CELL_PX, sharp_pixels=small))}
+        task = {"task": "square", "square": to_json(square)}
+        requests = (reader.request(picture.place, {**task, "cut": to_json(cut)}) for picture, cut in shown)
+        answers = [blank if isinstance(one, BadInput) else one[1] for one in glovebox.map(requests, cancelled)]
+    cells = [cell(np.frombuffer(pixels, dtype=np.uint8).reshape(shape)) for pixels in answers]
+    return contact_sheet(cells), len(cells)

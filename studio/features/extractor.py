@@ -15,6 +15,7 @@ from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
+import torch.onnx  # torchvision and torch.jit.trace import parts of it, and fail if two threads meet in there
 from torch import Tensor, nn
 
 from studio.errors import BadInput, Damaged, NotFound

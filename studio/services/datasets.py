@@ -2,7 +2,7 @@
 
 uploads/<id>/files/000001    the pictures and zips as they came, under names of ours
 uploads/<id>/manifest.jsonl  for each of them the relative path it had, cleaned; only ever shown
-uploads/<id>/report.json     the last scan, with sheet.webp and duplicates.webp beside it
+uploads/<id>/report.json     the last scan, with sheet.webp beside it
 uploads/<id>/became          the ids of the datasets made of it, one a line
 uploads/<id>/findings.json   and what else `doctor` keeps of it
 datasets/<id>/               prepared datasets
@@ -32,7 +32,7 @@ from studio.data.progress import Cancel, Progress, never, silent
 from studio.data.scan import Picture, Scanned, ScanReport, scan
 from studio.data.sheets import CELL_PX, cell, spread, to_webp
 from studio.data.sources import Named
-from studio.data.thumbnails import duplicate_pairs, duplicate_sheet, upload_sheet
+from studio.data.thumbnails import MOST_SHOWN, upload_sheet
 from studio.errors import BadInput, Busy, Damaged, NotFound, StudioError
 from studio.options import from_json, to_json
 from studio.paths import Home, bring_back, explain_disk, new_id, remove, require_space, safe_name, set_aside, write_file
@@ -44,7 +44,6 @@ _CHUNK_BYTES = 1 << 20
 _SPARE_BYTES = 200_000_000
 _SHOWN = 500
 _DAY_SECONDS = 86_400.0
-DUPLICATES_FILE = "duplicates.webp"
 
 
 def _unheard(words: str) -> None:
@@ -216,9 +215,7 @@ class Datasets:
             report = scanned.report
             say("Looking for what could be mended")
             doctor.write_record(upload.folder, scanned, _findings(scanned, cancelled))
-            write_file(upload.folder / SHEET_FILE, upload_sheet(report, cancelled, self.limits.archive))
-            if duplicate_pairs(report):
-                write_file(upload.folder / DUPLICATES_FILE, duplicate_sheet(report, cancelled, self.limits.archive))
+            self._draw_sheet(upload, report, suggest(report), cancelled)
             write_file(upload.report, json.dumps(to_json(report)))
         return {"upload_id": upload_id, **summary(report)}
 
@@ -310,6 +307,14 @@ class Datasets:
         if picture is None:
             raise NotFound("There is no such picture in this upload.", "Scan the pictures again.")
         return doctor.draw_large(upload.folder, picture, self.limits.archive)
+
+    def _draw_sheet(
+        self, upload: _Upload, report: ScanReport, settings: PrepareSettings, cancelled: Cancel = never
+    ) -> int:
+        sheet, shown = upload_sheet(report, settings, doctor.read_choices(upload.folder), cancelled=cancelled,
+                                    limits=self.limits.archive)  # fmt: skip
+        write_file(upload.folder / SHEET_FILE, sheet)
+        return shown
 
     def _choose(self, upload_id: str, change: Callable[[Choices], Choices]) -> Choices:
         upload = self._upload(upload_id)
@@ -406,15 +411,15 @@ class Datasets:
 
         return self.jobs.start(work)
 
-    def sheet(self, upload_id: str, name: str = SHEET_FILE) -> Path:
-        """The overview of a scanned upload ("sheet.webp") or of its duplicates ("duplicates.webp").
+    def draw_sheet(self, upload_id: str, settings: PrepareSettings) -> int:
+        """Draw the overview of a scanned upload anew, with these settings and what the artist chose; answers how many
+        pictures are on it. Raises NotFound if it was not scanned."""
+        upload = self._upload(upload_id)
+        return self._draw_sheet(upload, self._report(upload), settings)
 
-        Raises:
-            NotFound: no such upload, or there is no such sheet.
-        """
-        if name not in (SHEET_FILE, DUPLICATES_FILE):
-            raise NotFound("There is no such overview.", "Scan the pictures first.")
-        return _existing(self._upload(upload_id).folder / name, "overview")
+    def sheet(self, upload_id: str) -> Path:
+        """The overview of a scanned upload. Raises NotFound before that."""
+        return _existing(self._upload(upload_id).folder / SHEET_FILE, "overview")
 
     # Datasets
 
@@ -591,9 +596,8 @@ def summary(report: ScanReport) -> dict[str, Any]:
         "duplicates": to_json(report.duplicates[:_SHOWN]),
         "duplicates_count": sum(len(group) - 1 for group in report.duplicates),
         "near_duplicates": to_json(report.near_duplicates[:_SHOWN]),
-        "duplicate_pairs": to_json(duplicate_pairs(report)),
         "sheet": SHEET_FILE,
-        "duplicate_sheet": DUPLICATES_FILE if duplicate_pairs(report) else "",
+        "shown": min(count_squares(report, suggest(report)), MOST_SHOWN),
         "suggested": to_json(suggest(report)),
     }
 

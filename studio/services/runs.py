@@ -180,6 +180,11 @@ class Runs:
             state, record, config = self._state(run_id), self._record(run_id), self._config(run_id)
         return summarise(run_id, folder, config, record, state)
 
+    def at_work(self) -> bool:
+        """Whether a run is being trained, or waits for its turn."""
+        with self._lock:
+            return bool(self._live or self._queue)
+
     def newest(self) -> str:
         """The id of the run that was made last. Raises NotFound if there is none."""
         if not (found := self.summaries()):

@@ -7,7 +7,8 @@ puts the run in line; all of it in the background, so that the page has its answ
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {1: "grey", 3: "rgb", 4: "rgba"}
 _LONGEST_TITLE = 80
+_BUSY_SHARE = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,14 +94,8 @@ class TrainingDesk:
             NotFound: no such dataset or model. BadInput: the pictures do not fit the model to start from, or a
             change that no run can have.
         """
-        pictures = order.pictures
-        if not isinstance(pictures, Upload):
-            return self._plan(order, self._datasets.info(pictures))
-        left = self._datasets.count(pictures.id, order.prepare)
-        if left < FEWEST:
-            are_left = counted(left, "picture is left", "pictures are left")
-            raise BadInput(f"Only {are_left}.", f"Take some back: a run needs at least {FEWEST}.")
-        return self._plan(order, expected(order, dataclasses.replace(pictures, count=left, copies=0)))
+        plan = self._plan(order, self._expected(order))
+        return dataclasses.replace(plan, reasons=(*plan.reasons, *self._now()))
 
     def start(self, order: Order) -> str:
         """Prepare and train in the background; returns the id of the job, whose result is the id of the run.
@@ -123,6 +119,24 @@ class TrainingDesk:
         fitting = self.fit_to(PrepareSettings(), base)
         names = ("resolution", "colour", "classes_from_folders") if base not in ("", CHOICE) else ()
         return {name: getattr(fitting, name) for name in names}
+
+    def _expected(self, order: Order) -> DatasetInfo:
+        """The dataset that there is, or that there will be. Raises as `plan`."""
+        pictures = order.pictures
+        if not isinstance(pictures, Upload):
+            return self._datasets.info(pictures)
+        left = self._datasets.count(pictures.id, order.prepare)
+        if left < FEWEST:
+            are_left = counted(left, "picture is left", "pictures are left")
+            raise BadInput(f"Only {are_left}.", f"Take some back: a run needs at least {FEWEST}.")
+        return expected(order, dataclasses.replace(pictures, count=left, copies=0))
+
+    def _now(self) -> Iterator[str]:
+        """What stands in the way of a run that would begin now."""
+        if self._runs.at_work():
+            yield "Another run is learning. This one begins when that is done."
+        elif busy := busy_cores():
+            yield f"Other work keeps this machine busy now ({busy}): unless it ends, the model sees fewer pictures than that."
 
     def _work(self, order: Order, job: Job) -> str:
         info = self._prepared(order, job)
@@ -168,6 +182,13 @@ class TrainingDesk:
         if entry.card is None or entry.problem:
             raise BadInput(entry.problem or f"The model {model_id!r} cannot be read.", "Start from another model.")
         return entry.card
+
+
+def busy_cores() -> str:
+    """How much of this machine was asked for in the last minute, in words; "" if there is room, or it cannot be known."""
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return f"{load:.1f} of {counted(cores, 'core')} asked for" if load > _BUSY_SHARE * cores else ""
 
 
 def expected(order: Order, upload: Upload) -> DatasetInfo:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.onnx  # torchvision and torch.jit.trace import parts of it, and fail if two threads meet in there
 from torch import Tensor, nn
 
 from studio.errors import NoSpace

@@ -69,6 +69,7 @@ class TrainConfig(Checked):
     minutes: float = option(30.0, help="How long the training may take.", low=0.01, high=100_000, unit="minutes")
     kimg: float = option(
         0.0,
+        heading="Length",
         help="Stop after so many thousand pictures; 0 goes on until the time is used.",
         low=0,
         high=1_000_000,
@@ -87,6 +88,7 @@ class TrainConfig(Checked):
 
     objective: str = option(
         "nonsaturating",
+        heading="Learning",
         help="The rule of the game between forger and critic.",
         advanced=True,
         choices=OBJECTIVES,
@@ -135,6 +137,7 @@ class TrainConfig(Checked):
 
     r1_gamma: float = option(
         1.0,
+        heading="Holding the critic back",
         help="How strongly the critic is kept smooth on your pictures. More is steadier, less is crisper.",
         low=0,
         high=1000,
@@ -177,8 +180,17 @@ class TrainConfig(Checked):
         high=0.5,
         advanced=True,
     )
+    lecam: float = option(
+        0.0,
+        help="Holds the critic's opinions near their average (LeCam), against learning by heart; 0.3 is usual, 0 is off.",
+        low=0,
+        high=100,
+        label="LeCam",
+        advanced=True,
+    )
     instance_noise: float = option(
         0.0,
+        heading="At the start",
         help="Noise over all pictures at the start, so that the forger finds its way; 0.1 is much, 0 is off.",
         low=0,
         high=2,
@@ -211,16 +223,18 @@ class TrainConfig(Checked):
         unit="thousand pictures",
         advanced=True,
     )
-    lecam: float = option(
+    critic_warmup_kimg: float = option(
         0.0,
-        help="Holds the critic's opinions near their average (LeCam), against learning by heart; 0.3 is usual, 0 is off.",
+        help="For so many thousand pictures only the critic learns. A new critic needs it, or it would spoil a good forger.",
         low=0,
-        high=100,
-        label="LeCam",
+        high=10_000,
+        label="Critic's head start",
+        unit="thousand pictures",
         advanced=True,
     )
     info_weight: float = option(
         0.0,
+        heading="What the forger must do besides",
         help="The forger shows a few coordinates of its latent so clearly that they can be read off the picture (InfoGAN); "
         "they become sliders of the model. 1 is usual, 0 is off.",
         low=0,
@@ -254,6 +268,7 @@ class TrainConfig(Checked):
 
     augment: str = option(
         "ada",
+        heading="Few pictures",
         help="Varies the pictures that the critic sees, so that few pictures are enough.",
         advanced=True,
         choices=("ada", "diffaugment", "none"),
@@ -291,18 +306,9 @@ class TrainConfig(Checked):
         advanced=True,
     )
 
-    critic_warmup_kimg: float = option(
-        0.0,
-        help="For so many thousand pictures only the critic learns. A new critic needs it, or it would spoil a good forger.",
-        low=0,
-        high=10_000,
-        label="Critic's head start",
-        unit="thousand pictures",
-        advanced=True,
-    )
-
     ema_kimg: float = option(
         10.0,
+        heading="Averaging",
         help="The model you see averages the weights over about so many thousand pictures.",
         low=0,
         high=10_000,
@@ -319,7 +325,13 @@ class TrainConfig(Checked):
         advanced=True,
     )
 
-    device: str = option("auto", help="Where the training runs.", choices=("auto", "cpu", "cuda", "mps"), advanced=True)
+    device: str = option(
+        "auto",
+        heading="This machine",
+        help="Where the training runs.",
+        choices=("auto", "cpu", "cuda", "mps"),
+        advanced=True,
+    )
     ghost_batches: int = option(
         1,
         help="Parts of a batch that are normalised by themselves; as many processes need to tell each other less.",
@@ -343,6 +355,7 @@ class TrainConfig(Checked):
     )
     checkpoint_seconds: float = option(
         120.0,
+        heading="What is kept and shown",
         help="At most this much work is repeated after a crash.",
         low=0.05,
         high=36_000,
@@ -370,18 +383,25 @@ class TrainConfig(Checked):
             raise BadInput(
                 "The wasserstein objective needs a bound on the critic.",
                 "Set the gradient penalty to 10, or the weight clip to 0.01.",
+                field="objective",
             )
         if self.gradient_penalty and self.family == "dcgan" and not spectral:
             raise BadInput(
                 "The gradient penalty looks at each picture alone, and a DCGAN's critic looks at a batch together.",
                 "Turn its spectral norm on, or set the gradient penalty to 0.",
+                field="gradient_penalty",
             )
         if self.weight_clip and spectral:
-            raise BadInput("Spectral norm and the weight clip bound the same weights.", "Set the weight clip to 0.")
+            raise BadInput(
+                "Spectral norm and the weight clip bound the same weights.",
+                "Set the weight clip to 0.",
+                field="weight_clip",
+            )
         if self.label_smoothing and self.objective not in LOGISTIC:
             raise BadInput(
                 f"Label smoothing softens a probability, and the critic of {self.objective!r} answers with none.",
                 "Set it to 0, or choose the nonsaturating objective.",
+                field="label_smoothing",
             )
 
     @property

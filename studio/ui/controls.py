@@ -68,11 +68,26 @@ def values(chosen: Sequence[Option], given: Sequence[Any]) -> dict[str, Any]:
     Raises:
         BadInput: a value outside its range or its choices.
     """
-    found = {}
+    found, wrong = _read(chosen, given)
+    if wrong:
+        raise wrong[0]
+    return found
+
+
+def refusals(chosen: Sequence[Option], given: Sequence[Any]) -> list[BadInput]:
+    """All that is wrong with what people set, each with the field that it is about."""
+    return _read(chosen, given)[1]
+
+
+def _read(chosen: Sequence[Option], given: Sequence[Any]) -> tuple[dict[str, Any], list[BadInput]]:
+    found, wrong = {}, []
     for option, value in zip(chosen, given, strict=True):
         if value is not None and value != "":
-            found[option.name] = option.check(_as(option, value))
-    return found
+            try:
+                found[option.name] = option.check(_as(option, value))
+            except BadInput as refusal:
+                wrong.append(refusal)
+    return found, wrong
 
 
 def _as(option: Option, value: Any) -> Any:
@@ -82,7 +97,7 @@ def _as(option: Option, value: Any) -> Any:
         try:
             number = float(value)
         except (TypeError, ValueError):
-            raise BadInput(f"{option.label} must be a number, not {str(value)[:40]!r}.", option.help) from None
+            raise option.wrong(f"{option.label} must be a number, not {str(value)[:40]!r}.") from None
         return int(number) if kind is int and math.isfinite(number) else number
     return hexadecimal(value) if _is_colour(option) else value
 

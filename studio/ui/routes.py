@@ -166,7 +166,7 @@ def _find_file(studio: Studio, owner: str, kind: str, name: str) -> Path:
         "film": lambda: studio.exports.file(owner, first),
         "preview": lambda: studio.runs.preview_file(first, rest),
         "sheet": lambda: studio.datasets.folder(first) / "sheet.webp",
-        "upload": lambda: studio.datasets.sheet(first, rest or "sheet.webp"),
+        "upload": lambda: studio.datasets.sheet(first),
         "thumb": lambda: studio.datasets.thumb(first, rest),
         "large": lambda: studio.datasets.thumb(first, rest, large=True),
         "import": lambda: studio.imports.sheet(first, int(rest) if rest.isdecimal() else -1),

@@ -24,7 +24,7 @@ from studio.services.training_desk import CHOICE, Order, Upload
 from studio.training.config import TrainConfig
 from studio.ui import doctor
 from studio.ui.calls import Visitor
-from studio.ui.controls import control, described, values
+from studio.ui.controls import control, described, refusals, values
 from studio.ui.mounting import mounted
 from studio.words import counted
 
@@ -149,6 +149,12 @@ def upload_report(studio: Studio, visitor: Visitor, upload: str) -> dict[str, An
     return studio.datasets.report(upload)
 
 
+def draw_upload(studio: Studio, visitor: Visitor, upload: str, settings: PrepareSettings) -> int:
+    """Draw the overview of an upload as these settings, and what was chosen of it, would have it; how many are on it."""
+    studio.policy.require("upload")
+    return studio.datasets.draw_sheet(upload, settings)
+
+
 def drop_upload(studio: Studio, visitor: Visitor, upload: str) -> None:
     """Throw an upload away."""
     studio.policy.require("upload")
@@ -157,7 +163,8 @@ def drop_upload(studio: Studio, visitor: Visitor, upload: str) -> None:
 
 CALLS = (
     run, changes, pause_run, resume_run, stop_run, continue_run, delete_run, restore_run,
-    datasets, delete_dataset, restore_dataset, begin_upload, scan_upload, upload_report, drop_upload,
+    datasets, delete_dataset, restore_dataset, begin_upload, scan_upload, upload_report, draw_upload,
+    drop_upload,
 )  # fmt: skip
 
 
@@ -258,7 +265,7 @@ def _form(studio: Studio) -> Form:
             family = gr.Dropdown(
                 FAMILIES, value=FAMILIES[0][1], label="Network", elem_id="train-family", filterable=False
             )
-            advanced = [control(option, prefix="advanced") for option in _ADVANCED]
+            advanced = _settings()
         problem = gr.HTML(elem_id="train-problem", padding=False)
         start = gr.Button("Start", variant="primary", interactive=False, elem_id="start-training")
         job, planned, filled = gr.Textbox(visible=False), gr.JSON(visible=False), gr.JSON(visible=False)
@@ -267,6 +274,16 @@ def _form(studio: Studio) -> Form:
         pictures=pictures, doctor=card, how=how, prepare=prepare, minutes=minutes, other=other, base=base, family=family,
         title=title, plan=plan, planned=planned, filled=filled, advanced=advanced, start=start, problem=problem, job=job,
     )  # fmt: skip
+
+
+def _settings() -> list[Any]:
+    """A control for each advanced setting, under their headings."""
+    found = []
+    for option in _ADVANCED:
+        if option.heading:
+            gr.HTML(f'<h4 class="settings-heading">{option.heading}</h4>', padding=False)
+        found.append(control(option, prefix="advanced"))
+    return found
 
 
 def _heading(text: str) -> None:
@@ -324,8 +341,10 @@ def _wire(studio: Studio, form: Form) -> None:
     changes += [form.base.input, form.title.input]
     gr.on(changes, None, None, form.problem, js="() => ''", **quiet)  # what was refused is no more what is asked for
     settings = [component.input for component in form.advanced]
+    told = [form.plan, form.problem]
     asked = [*form.order, form.filled, *form.advanced]
-    gr.on(settings, review, asked, [form.plan, form.problem], trigger_mode="always_last", **quiet)
+    gr.on(settings, review, asked, told, trigger_mode="always_last", **quiet)
+    gr.on([one.change for one in told], None, told, None, js=_MARK, **quiet)
     ordered = form.start.click(begin, asked, [form.job, form.problem, form.title], **quiet)
     ordered.then(None, form.job, None, js=_TELL, **quiet)
 
@@ -335,6 +354,12 @@ _FILL = """(planned, filled, ...fields) => {
     return [planned, ...fields.map((value, i) => !planned || same(value, filled?.[i]) ? planned?.[i] ?? null : value)];
 }"""
 """Fills the fields in anew with what is planned, except those that the artist has changed since they were filled."""
+
+_MARK = """(...told) => {
+    window.dispatchEvent(new CustomEvent("studio-refused", { detail: told.join("") }));
+    return [];
+}"""
+"""Tells `train.js` what was refused, which stands beside its field, too."""
 
 _TELL = '(job) => { if (job) window.dispatchEvent(new CustomEvent("studio-training", { detail: job })); return []; }'
 """Tells the monitor and the dropzone that a run was ordered."""
@@ -382,6 +407,8 @@ def reviewed(studio: Studio, given: Sequence[Any]) -> list[Any]:
     """An advanced setting was changed: the reasons of the plan with it, and why it cannot be, if so."""
     if not given[0]:
         return ["", ""]
+    if wrong := refusals(_ADVANCED, given[-len(_ADVANCED) :]):
+        return [gr.skip(), "".join(map(_problem, wrong))]
     try:
         return [_listed(studio.desk.plan(_order_with_changes(given)).reasons), ""]
     except StudioError as error:
@@ -421,7 +448,11 @@ def read_order(given: Sequence[Any]) -> Order:
         BadInput: no pictures, or a value out of its range.
     """
     pictures, dial, other, base, family, title, *prepare = given
-    minutes = (other or 0) if dial == OTHER else dial
+    if dial == OTHER and other is None:
+        raise BadInput(
+            "It is not said how long it may take.", "Write a number of minutes, such as 60.", field="minutes"
+        )
+    minutes = other if dial == OTHER else dial
     return Order(
         pictures=read_pictures(pictures),
         minutes=_option(TrainConfig, "minutes").check(float(minutes)),
@@ -443,4 +474,12 @@ def read_pictures(value: Any) -> Upload | str:
 
 def _problem(error: StudioError) -> str:
     hint = f"<span>{html.escape(error.hint)}</span>" if error.hint else ""
-    return f'<p class="problem" role="alert"><b>{html.escape(error.message)}</b> {hint}</p>'
+    field = f' data-field="{_element_of(error.field)}"' if isinstance(error, BadInput) and error.field else ""
+    return f'<p class="problem" role="alert"{field}><b>{html.escape(error.message)}</b> {hint}</p>'
+
+
+def _element_of(field: str) -> str:
+    """The element id of a field of the form."""
+    if field == "minutes":
+        return "other-minutes"
+    return f"prepare-{field}" if any(option.name == field for option in _PREPARE) else f"advanced-{field}"

@@ -83,6 +83,7 @@ def test_copies_and_near_copies(healthy: Path, noise, encoded) -> None:
     scanned, found = found_in(healthy)
     assert labels(scanned, found["copies"].pictures) == {"03.png", "copy.bmp"}
     assert found["copies"].settings == {"drop_duplicates": True}
+    assert labels(scanned, found["copies"].unused) == {"copy.bmp"}
     assert labels(scanned, found["alike"].pictures) == {"04.png", "again.jpg"} and len(found["alike"].leave_out) == 1
 
 
@@ -149,6 +150,15 @@ def test_one_unlike_all_others_stands_out(healthy: Path) -> None:
     vectors[17] += 14
     found = {finding.topic: finding for finding in examine(scanned, vectors)}
     assert labels(scanned, found["outliers"].leave_out) == {"17.png"}
+
+
+def test_a_blank_picture_is_no_outlier_besides(healthy: Path) -> None:
+    Image.new("RGB", (140, 128), (90, 91, 90)).save(healthy / "17.png")
+    scanned = scan(healthy)
+    vectors = np.random.default_rng(1).normal(size=(30, 16)).astype(np.float32)
+    vectors[17] += 14
+    found = {finding.topic: finding for finding in examine(scanned, vectors)}
+    assert labels(scanned, found["blank"].leave_out) == {"17.png"} and "outliers" not in found
 
 
 def test_what_is_left_out_or_cut_by_hand_is_so_in_the_dataset(healthy: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from studio.data.prepare import PrepareSettings
 from studio.errors import BadInput, Busy, NoSpace, NotFound, StudioError
 from studio.paths import Home
-from studio.services.datasets import DUPLICATES_FILE, Datasets, UploadLimits
+from studio.services.datasets import Datasets, UploadLimits
 from studio.services.jobs import Job, Jobs
 
 
@@ -50,7 +50,7 @@ def test_an_upload_becomes_a_dataset(datasets: Datasets, upload: str) -> None:
     assert report["classes"] == [{"name": "cats", "count": 5}, {"name": "dogs", "count": 4}]
     assert report["source"] == "pets" and str(datasets.home.root) not in json.dumps(report)
     assert Image.open(datasets.sheet(upload)).format == "WEBP"
-    assert Image.open(datasets.sheet(upload, DUPLICATES_FILE)).width == 2 * 96 + 4
+    assert report["shown"] == 8
     settings = {**report["suggested"], "resolution": 32, "classes_from_folders": True}
     job = datasets.start_prepare(upload, settings, "My pets")
     status = datasets.jobs.wait(job, 60)
@@ -65,6 +65,29 @@ def test_an_upload_becomes_a_dataset(datasets: Datasets, upload: str) -> None:
     datasets.restore(info.id)
     assert [one.id for one in datasets.list()] == [info.id]
     assert len(list((datasets.home.uploads / upload / "files").iterdir())) == 10
+
+
+def test_the_overview_shows_what_will_be_used(datasets: Datasets) -> None:
+    upload = datasets.begin()
+    for seed in range(6):
+        buffer = io.BytesIO()
+        Image.new("RGB", (192, 96), (40 * seed, 0, 255)).save(buffer, "PNG")
+        datasets.add(upload, f"{seed}.png", buffer.getvalue())
+    datasets.scan(upload)
+    left_out = datasets.pictures(upload)[0].id
+
+    def corner(**settings: object) -> tuple[int, ...]:
+        count = datasets.draw_sheet(upload, PrepareSettings(resolution=64, **settings))
+        sheet = Image.open(datasets.sheet(upload)).convert("RGB")
+        assert sheet.width == 100 * count - 4
+        return sheet.getpixel((8, 8))
+
+    assert corner(fit="crop")[2] > 240 > 20 > corner(fit="crop")[0]
+    assert min(corner(fit="pad", background="#ffffff")) > 240
+    assert len(set(corner(fit="crop", colour="grey"))) == 1
+    datasets.leave_out(upload, [left_out])
+    assert corner(fit="crop")[0] == pytest.approx(40, abs=8)
+    assert datasets.draw_sheet(upload, PrepareSettings(resolution=64, fit="tile", tiles=1)) == 15
 
 
 def test_names_from_outside_never_become_paths(datasets: Datasets) -> None:

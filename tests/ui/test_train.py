@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from studio.data.prepare import PrepareSettings
 from studio.errors import BadInput, Forbidden, NotFound
 from studio.options import options, to_json
 from studio.paths import Home
+from studio.services import training_desk
 from studio.services.policy import Policy
 from studio.services.studio import Studio
 from studio.services.training_desk import Order, Upload, fitted
@@ -139,8 +141,9 @@ def test_any_number_of_minutes_can_be_asked_for() -> None:
     assert train.read_order(form_values(minutes=train.OTHER, other=2.5)).minutes == 2.5
     assert train.read_order(form_values(minutes=5, other=2.5)).minutes == 5
     for nothing in (None, -1, 0):
-        with pytest.raises(BadInput, match="Minutes"):
+        with pytest.raises(BadInput, match=r"Minutes|how long") as refused:
             train.read_order(form_values(minutes=train.OTHER, other=nothing))
+        assert 'data-field="other-minutes"' in train._problem(refused.value)
 
 
 def test_an_upload_in_a_form_is_read_and_no_pictures_are_said_plainly() -> None:
@@ -198,19 +201,34 @@ def test_a_start_that_cannot_be_answers_with_a_sentence_and_escapes_it(studio: S
     assert "&lt;b&gt;" in train._problem(BadInput("<b>")) and "<b><b>" not in train._problem(BadInput("<b>"))
 
 
-def test_a_changed_setting_is_judged_at_once(studio: Studio) -> None:
+def test_a_changed_setting_is_judged_at_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_desk, "busy_cores", lambda: "")
     upload = uploaded(studio, [f"{n}.png" for n in range(12)])
     studio.jobs.wait(train.scan_upload(studio, VISITOR, upload), 60)
     given = form_values(pictures={"upload": {"id": upload, "count": 12}}, resolution=32)
     planned = train.show_plan(studio, given)
 
-    def reviewed(batch: int) -> list[Any]:
-        now = [batch if o.name == "batch" else value for o, value in zip(train._ADVANCED, planned[2], strict=True)]
+    def reviewed(**changes: Any) -> list[Any]:
+        now = [changes.get(o.name, value) for o, value in zip(train._ADVANCED, planned[2], strict=True)]
         return train.reviewed(studio, [*given, planned[2], *now])
 
-    assert reviewed(16) == [planned[0], ""]
-    assert "Batch" in reviewed(5000)[1]
+    assert reviewed(batch=16) == [planned[0], ""]
+    for field in ("batch", "beta1"):
+        assert f'data-field="advanced-{field}"' in reviewed(batch=5000, beta1=9)[1]
+    assert 'data-field="advanced-objective"' in reviewed(objective="wasserstein")[1]
     assert train.reviewed(studio, [None, *given[1:], None, *planned[2]]) == ["", ""]
+
+
+def test_a_busy_machine_is_told_in_the_plan(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload = uploaded(studio, [f"{n}.png" for n in range(12)])
+    studio.jobs.wait(train.scan_upload(studio, VISITOR, upload), 60)
+    given = form_values(pictures={"upload": {"id": upload, "count": 12}}, resolution=32)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    for load, told in ((0.5, False), (3.5, True)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
+        assert ("3.5 of 4 cores" in train.show_plan(studio, given)[0]) is told
+    monkeypatch.setattr(studio.runs, "at_work", lambda: True)
+    assert "Another run is learning" in train.show_plan(studio, given)[0]
 
 
 def test_a_page_from_before_the_restart_cannot_start(studio: Studio) -> None:
