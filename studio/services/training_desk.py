@@ -135,8 +135,8 @@ class TrainingDesk:
         """What stands in the way of a run that would begin now."""
         if self._runs.at_work():
             yield "Another run is learning. This one begins when that is done."
-        elif busy := busy_cores():
-            yield f"Other work keeps this machine busy now ({busy}): unless it ends, the model sees fewer pictures than that."
+        elif is_busy():
+            yield "Other work keeps this machine busy now; unless it ends, the model sees fewer pictures than that."
 
     def _work(self, order: Order, job: Job) -> str:
         info = self._prepared(order, job)
@@ -184,11 +184,9 @@ class TrainingDesk:
         return entry.card
 
 
-def busy_cores() -> str:
-    """How much of this machine was asked for in the last minute, in words; "" if there is room, or it cannot be known."""
-    cores = os.cpu_count() or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return f"{load:.1f} of {counted(cores, 'core')} asked for" if load > _BUSY_SHARE * cores else ""
+def is_busy() -> bool:
+    """Whether other work leaves hardly any room on this machine; no where that cannot be known."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > _BUSY_SHARE * (os.cpu_count() or 1)
 
 
 def expected(order: Order, upload: Upload) -> DatasetInfo:

@@ -38,6 +38,8 @@ _CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 _PLAIN_WIDTH = 32
 _PROJECTED_WIDTHS = (64, 32, 16)
+_DOUBLED = "all"
+"""A FastGAN of two convolutions at every size; with one at some of them, as its authors have it, textures stand in a grid."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,11 +64,11 @@ class Speed:
         walks = resolution**2 * width / self.values_per_second
         return 1 / (self.overhead_seconds + generator_macs(resolution, width, widest) / self.macs_per_second + walks)
 
-    def projected_per_second(self, resolution: int, width: int) -> float:
-        """Pictures a second of a FastGAN of this width before the projected critic."""
+    def projected_per_second(self, resolution: int, width: int, doubled: str = _DOUBLED) -> float:
+        """Pictures a second of a FastGAN of this width, and this setting of `doubled`, before the projected critic."""
         sight = self.sight_seconds * (min(max(resolution, 128), 256) / 128) ** 2
         pixels = self.pixel_seconds * (resolution / 64) ** 2
-        return 1 / (sight + pixels + fastgan_macs(resolution, width) / self.projected_macs_per_second)
+        return 1 / (sight + pixels + fastgan_macs(resolution, width, doubled) / self.projected_macs_per_second)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,14 +224,14 @@ def generator_macs(resolution: int, width: int, widest: int = 0) -> float:
     return total
 
 
-def fastgan_macs(resolution: int, width: int) -> float:
+def fastgan_macs(resolution: int, width: int, doubled: str) -> float:
     """Multiply-adds of the 3 x 3 convolutions of one FastGAN picture."""
     from studio.families.fastgan import CHANNELS, DOUBLED
 
     total, inputs = 0.0, CHANNELS[4] * width
     for size in (size for size in CHANNELS if 4 < size <= resolution):
         outputs = CHANNELS[size] * width
-        total += size**2 * 18 * outputs * (inputs + (outputs if size in DOUBLED["paper"] else 0))
+        total += size**2 * 18 * outputs * (inputs + (outputs if size in DOUBLED[doubled] else 0))
         inputs = outputs
     return total
 
@@ -254,7 +256,7 @@ def _settings(family: str, minutes: float, info: DatasetInfo, speed: Speed) -> d
     if family == "mlp":
         return pictures | {"resolution": min(resolution, _LARGEST_OF_MLP)}
     if family == "fastgan":
-        return pictures | {"z_dim": 128, "width": width, "critic_width": 32, "projected": True}
+        return pictures | {"z_dim": 128, "width": width, "critic_width": 32, "projected": True, "doubled": _DOUBLED}
     if family == "r3gan":
         return pictures | _r3gan_shape(resolution, width)
     if family == "dcgan":
@@ -314,7 +316,9 @@ def _sizes(resolution: int) -> Iterator[int]:
 def _rate(speed: Speed, settings: Mapping[str, Any]) -> float:
     """Pictures a second of networks with these settings."""
     if settings.get("projected"):
-        return speed.projected_per_second(int(settings["resolution"]), int(settings["width"]))
+        return speed.projected_per_second(
+            int(settings["resolution"]), int(settings["width"]), settings.get("doubled", "paper")
+        )
     return speed.images_per_second(
         int(settings["resolution"]), _width_of(settings), int(settings.get("channel_max", 0))
     )

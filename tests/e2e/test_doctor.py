@@ -45,15 +45,28 @@ def card(page, studio_server, views: Path):
     return page.locator("#doctor")
 
 
+OVERVIEW = "document.querySelector('#overview canvas').toDataURL()"
+
+
+def overview(page) -> str:
+    """The pictures as the model will see them, once they are drawn."""
+    page.wait_for_function("document.querySelector('#overview')?.ariaBusy !== 'true'")
+    return page.evaluate(OVERVIEW)
+
+
 def test_findings_are_shown_mended_and_undone(page, card) -> None:
     blank, frames = card.locator('[data-topic="blank"]'), card.locator('[data-topic="borders"]')
     expect(blank.locator("img")).to_have_js_property("complete", True)
     assert blank.locator("img").evaluate("image => image.naturalWidth") > 0
     expect(card.locator('[data-topic="copies"] .mend')).to_have_attribute("aria-pressed", "true")
 
+    expect(card.locator('[data-topic="copies"] .finding-thumbs .thumb.out')).to_have_count(1)
+
+    before = overview(page)
     blank.locator(".mend").focus()
     page.keyboard.press("Enter")
     expect(blank.locator(".mend")).to_have_text("Take it back")
+    page.wait_for_function(f"(before) => {OVERVIEW} !== before", arg=before)
     expect(card.locator("#doctor-summary")).to_have_text("1 picture left out, 1 exact copy not used")
     expect(card.locator("#doctor-words")).to_contain_text("1 more thing could be mended")
     expect(page.locator("#train-plan")).to_contain_text("12 pictures")
@@ -86,6 +99,7 @@ def test_single_pictures_are_left_out_and_cut_by_keyboard_on_a_phone(page, card)
         page.keyboard.press(key)
     page.get_by_role("button", name="Use this square").click()
     expect(card.locator("#doctor-summary")).to_have_text("1 exact copy not used, 1 square drawn by hand")
+    expect(card.locator("#all-pictures .thumb.cut")).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 

@@ -88,6 +88,7 @@ def test_the_bar_moves_through_the_run_by_keys_and_a_reload_keeps_the_place(page
     expect(page.locator("#scrub-label")).to_have_text("at 1.00 kimg")
     first = shown(page)
     page.keyboard.press("ArrowRight")
+    expect(page.locator("#play-snapshot")).to_have_text("Play the stage at 1.00 kimg")
     page.keyboard.press("ArrowRight")
     expect(page.locator("#scrub-label")).to_have_text("at 3.00 kimg")
     third = shown(page)
@@ -95,6 +96,7 @@ def test_the_bar_moves_through_the_run_by_keys_and_a_reload_keeps_the_place(page
     expect(page).to_have_url(re.compile("run=moths&at=300$"))
     reload(page)
     expect(page.locator("#scrub-label")).to_have_text("at 3.00 kimg")
+    expect(page.locator("#play-snapshot")).to_have_text("Play this stage")
     page.locator("#play-snapshot").click()
     expect(page.locator("#model-picker")).to_have_value("moths@300")
 
@@ -250,3 +252,4 @@ def test_what_happened_can_be_read_in_a_list(page, studio_server) -> None:
     page.get_by_text("What happened").click()
     expect(page.locator("#happened li.rollback")).to_contain_text("A number was not finite.")
     expect(page.locator("#happened li.best").last).to_contain_text("5.00 kimg")
+    expect(page.locator("#happened li.pause").last).to_contain_text("Finished")

@@ -30,6 +30,19 @@ def choose_pictures(page) -> None:
     expect(page.locator("#train-plan")).to_contain_text("You have 12 pictures")
 
 
+def test_a_page_that_is_still_sending_asks_before_it_closes(page, tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(b"anything")
+    page.locator("#train-room-button").click()
+    page.route("**/upload/**", lambda route: None)  # the answer never comes
+    page.locator("#choose-files").set_input_files(tmp_path / "one.png")
+    expect(page.locator("#cancel-upload")).to_be_visible()
+    with page.expect_event("dialog") as asked:
+        page.close(run_before_unload=True)
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()
+    page.unroute_all(behavior="ignoreErrors")
+
+
 def test_the_dial_stands_where_it_stood_last(page) -> None:
     choose_pictures(page)
     expect(page.locator("#train-minutes").get_by_label("Half an hour")).to_be_checked()
@@ -57,10 +70,16 @@ def test_any_number_of_minutes_and_a_wrong_one_is_said_at_once(page) -> None:
 def test_a_setting_that_no_run_can_have_is_refused_while_it_is_written(page) -> None:
     choose_pictures(page)
     page.locator("#train-advanced").get_by_text("Advanced").click()
-    page.locator("#advanced-batch input").fill("5000")
-    expect(page.locator("#train-problem")).to_contain_text("Batch is 5,000")
-    page.locator("#advanced-batch input").fill("16")
+    batch, beta = page.locator("#advanced-batch"), page.locator("#advanced-beta1")
+    batch.locator("input").fill("5000")
+    beta.locator("input").fill("7")
+    for field, sentence in ((batch, "Batch is 5,000"), (beta, "Beta1 is 7")):
+        expect(page.locator("#train-problem")).to_contain_text(sentence)
+        expect(field.locator(".field-problem")).to_contain_text(sentence)
+    batch.locator("input").fill("16")
     expect(page.locator("#train-problem")).not_to_contain_text("Batch")
+    expect(batch.locator(".field-problem")).to_have_count(0)
+    expect(beta.locator("input")).to_have_attribute("aria-invalid", "true")
 
 
 def test_the_chip_says_that_a_run_is_paused_and_leads_to_it(page) -> None:

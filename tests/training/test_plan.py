@@ -43,11 +43,12 @@ def test_more_time_never_makes_a_smaller_model():
     assert fast == sorted(fast) and fast[0] < fast[-1]
 
 
-def test_the_plan_counts_what_a_forger_multiplies():
-    forger = fastgan.Generator(fastgan.FastGANSettings(resolution=64, z_dim=8, width=4))
+@pytest.mark.parametrize("doubled", fastgan.DOUBLED)
+def test_the_plan_counts_what_a_forger_multiplies(doubled):
+    forger = fastgan.Generator(fastgan.FastGANSettings(resolution=64, z_dim=8, width=4, doubled=doubled))
     blocks = {size: forger.get_submodule(f"feat_{size}") for size in (8, 16, 32, 64)}
     sums = [size**2 * step.convolution.weight.numel() for size, block in blocks.items() for step in block.steps()]
-    assert fastgan_macs(64, 4) == sum(sums)
+    assert fastgan_macs(64, 4, doubled) == sum(sums)
 
 
 def test_five_minutes_see_about_ten_thousand_pictures():

@@ -202,7 +202,7 @@ def test_a_start_that_cannot_be_answers_with_a_sentence_and_escapes_it(studio: S
 
 
 def test_a_changed_setting_is_judged_at_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_desk, "busy_cores", lambda: "")
+    monkeypatch.setattr(training_desk, "is_busy", lambda: False)
     upload = uploaded(studio, [f"{n}.png" for n in range(12)])
     studio.jobs.wait(train.scan_upload(studio, VISITOR, upload), 60)
     given = form_values(pictures={"upload": {"id": upload, "count": 12}}, resolution=32)
@@ -226,7 +226,7 @@ def test_a_busy_machine_is_told_in_the_plan(studio: Studio, monkeypatch: pytest.
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     for load, told in ((0.5, False), (3.5, True)):
         monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
-        assert ("3.5 of 4 cores" in train.show_plan(studio, given)[0]) is told
+        assert ("keeps this machine busy" in train.show_plan(studio, given)[0]) is told
     monkeypatch.setattr(studio.runs, "at_work", lambda: True)
     assert "Another run is learning" in train.show_plan(studio, given)[0]
 
