@@ -63,6 +63,12 @@ class FastGANSettings(NetworkSettings):
         help="As Projected GAN has it: latents of equal length, and a critic that sees with a network that knows photographs.",
         advanced=True,
     )
+    judged_px: int = option(
+        4,
+        help="Before the projected critic: 4 judges a picture as a whole, 8 each part of it by itself, too.",
+        choices=(4, 8),
+        advanced=True,
+    )
     tanh: bool = option(False, help="Whether a tanh keeps the colours in range.", advanced=True)
     calibrated: bool = option(
         False, help="Whether the normalisation was measured anew on the model's own pictures.", advanced=True
