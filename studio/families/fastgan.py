@@ -63,17 +63,6 @@ class FastGANSettings(NetworkSettings):
         help="As Projected GAN has it: latents of equal length, and a critic that sees with a network that knows photographs.",
         advanced=True,
     )
-    modulated: bool = option(
-        False,
-        help="Whether the latent scales and shifts every layer, and not only begins the picture (self-modulation).",
-        advanced=True,
-    )
-    judged_px: int = option(
-        4,
-        help="Before the projected critic: 4 judges a picture as a whole, 8 each part of it by itself, too.",
-        choices=(4, 8),
-        advanced=True,
-    )
     tanh: bool = option(False, help="Whether a tanh keeps the colours in range.", advanced=True)
     calibrated: bool = option(
         False, help="Whether the normalisation was measured anew on the model's own pictures.", advanced=True
@@ -334,7 +323,7 @@ class Generator(SingleLatent):
         self.init = Opening(settings.z_dim, settings.channels_at(4))
         if settings.classes:
             self.embed = nn.Embedding(settings.classes, settings.z_dim)
-        class_dim = settings.z_dim if settings.classes or settings.modulated else 0
+        class_dim = settings.z_dim if settings.classes else 0
         for size in settings.resolutions:
             inputs, outputs = settings.channels_at(size // 2), settings.channels_at(size)
             self.add_module(f"feat_{size}", UpBlock(inputs, outputs, doubled=size in doubled, class_dim=class_dim))
@@ -352,15 +341,12 @@ class Generator(SingleLatent):
     def synthesize(self, styles: Tensor, noise: Noise | None = None) -> Tensor:
         """styles [n, 1, z_dim + classes], noise [1 or n, 1, r, r] for each of `noise_sizes` -> pictures, float32."""
         z, label = styles[:, 0, : self.z_dim], styles[:, 0, self.z_dim :]
-        asked = z if self.settings.modulated else None
-        if self.classes:
-            embedded = label @ self.embed.weight
-            asked = embedded if asked is None else asked + embedded
+        classes = label @ self.embed.weight if self.classes else None
         noises: Iterator[Tensor | None] = iter(noise or (None,) * len(self.noise_sizes))
         images = self.init(z.to(self.to_big.weight.dtype)).contiguous(memory_format=torch.channels_last)
         coarse = {4: images}
         for size in self.settings.resolutions:
-            images = self.get_submodule(f"feat_{size}")(images, noises, asked)
+            images = self.get_submodule(f"feat_{size}")(images, noises, classes)
             if size in EXCITED_BY:
                 images = images * self.get_submodule(f"se_{size}")(coarse.pop(EXCITED_BY[size]))
             if size in EXCITED_BY.values():

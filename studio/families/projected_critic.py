@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SMALLEST_SEEN_PX, LARGEST_SEEN_PX = 128, 256
 """Pictures are enlarged or shrunk to between these, for the network knows photographs and no thumbnails."""
 
-_WINDOW_PX = 4
+_JUDGED_PX = 4
 _WIDEST = 8
 """At most so many times the critic's width has a head."""
 _CLASS_WIDTH = 64
@@ -59,22 +59,20 @@ class Mixing(nn.Module):
 
 
 class Head(nn.Module):
-    """A map [n, inputs, size, size] -> logits [n, logits]: one for each place of a window of 4 px on what is left of it
-    at `judged_px`; if there is but one place, that one as often as asked for."""
+    """A map [n, inputs, size, size] -> one logit a picture, [n, 1]."""
 
-    def __init__(self, inputs: int, widest: int, size: int, judged_px: int, classes: int) -> None:
+    def __init__(self, inputs: int, widest: int, size: int, classes: int) -> None:
         super().__init__()
-        self.logits = (judged_px - _WINDOW_PX + 1) ** 2
         parts: list[nn.Module] = []
-        while size > judged_px:
+        while size > _JUDGED_PX:
             size, outputs = size // 2, min(2 * inputs, widest)
             halving = SpectralConvolution(inputs, outputs, 4, stride=2, padding=1)
             parts += [halving, nn.BatchNorm2d(outputs), nn.LeakyReLU(_SLOPE, inplace=True)]
             inputs = outputs
         self.main = nn.Sequential(*parts)
-        self.judge = SpectralConvolution(inputs, 1, _WINDOW_PX)
+        self.judge = SpectralConvolution(inputs, 1, _JUDGED_PX)
         if classes:
-            self.ask = SpectralConvolution(inputs, _CLASS_WIDTH, _WINDOW_PX)
+            self.ask = SpectralConvolution(inputs, _CLASS_WIDTH, _JUDGED_PX)
             self.classes = nn.Parameter(torch.randn(classes, _CLASS_WIDTH))
 
     def forward(self, maps: Tensor, rows: Tensor | None) -> Tensor:
@@ -83,14 +81,13 @@ class Head(nn.Module):
             features = features.float()
             logits: Tensor = self.judge(features).flatten(1)
             if rows is not None:
-                asked = self.ask(features).flatten(2) * (rows @ self.classes)[:, :, None]
-                logits = logits + asked.sum(dim=1) / _CLASS_WIDTH**0.5
-            return logits.expand(-1, self.logits)
+                asked = self.ask(features).flatten(1) * (rows @ self.classes)
+                logits = logits + asked.sum(dim=1, keepdim=True) / _CLASS_WIDTH**0.5
+            return logits
 
 
 class ProjectedCritic(nn.Module):
-    """Judges the pixels of a picture and each mixed map, all with as many logits. The frozen network is no part of the
-    state."""
+    """Five logits a picture: of its pixels, and of each mixed map. The frozen network is no part of the state."""
 
     def __init__(self, settings: FastGANSettings) -> None:
         super().__init__()
@@ -102,12 +99,11 @@ class ProjectedCritic(nn.Module):
         widths = (narrow, *self.mixing.widths)
         sizes = (settings.resolution, *(self.side_px >> (place + 2) for place in range(len(WIDTHS))))
         self.heads = nn.ModuleList(
-            Head(inputs, _WIDEST * width, size, settings.judged_px, settings.classes)
-            for inputs, size in zip(widths, sizes, strict=True)
+            Head(inputs, _WIDEST * width, size, settings.classes) for inputs, size in zip(widths, sizes, strict=True)
         )
 
     def forward(self, images: Tensor, label: Tensor | None = None) -> Tensor:
-        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 5 times those of a head], float32."""
+        """images [n, channels, r, r] in [-1, 1], label [n, classes] -> logits [n, 5], float32."""
         return self.judge_features(self.features(images), label)
 
     def features(self, images: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -117,7 +113,7 @@ class ProjectedCritic(nn.Module):
         return (images, *self.mixing(load_sight(images.device)(images, self.side_px)))
 
     def judge_features(self, features: tuple[Tensor, ...], label: Tensor | None = None) -> Tensor:
-        """What `features` gives, label [n, classes] -> logits [n, 5 times those of a head], float32."""
+        """What `features` gives, label [n, classes] -> logits [n, 5], float32."""
         classes, (pixels, *mixed) = self.settings.classes, features
         rows = layers.label_rows(label, pixels, classes) if classes else None
         seen = (self.opening(pixels), *mixed)
