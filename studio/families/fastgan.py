@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, cast
 
@@ -34,8 +34,13 @@ CHANNELS = {4: 16.0, 8: 8.0, 16: 4.0, 32: 2.0, 64: 2.0, 128: 1.0, 256: 0.5, 512:
 """Feature channels at each resolution, as a multiple of the width."""
 EXCITED_BY = {64: 4, 128: 8, 256: 16, 512: 32}
 """The resolution whose features excite those of another one."""
-DOUBLED = {"paper": (8, 32, 128, 512), "all": tuple(CHANNELS)[1:], "none": ()}
-"""The resolutions that have two convolutions, by the setting `doubled`."""
+CONVOLUTIONS: Mapping[str, Callable[[int], int]] = {
+    "paper": lambda size: 2 if size in (8, 32, 128, 512) else 1,
+    "all": lambda size: 2,
+    "none": lambda size: 1,
+    "deep": lambda size: 3 if size <= 32 else 2,
+}
+"""How many convolutions a resolution has, by the setting `doubled`."""
 
 _CALIBRATION_PICTURES = 128
 _CALIBRATION_PICTURES_LARGE = 64
@@ -56,7 +61,10 @@ class FastGANSettings(NetworkSettings):
         64, help="Feature maps of the critic at 64 px, or of its finest ones.", low=1, high=1024, advanced=True
     )
     doubled: str = option(
-        "paper", help="Which scales have two convolutions instead of one.", choices=tuple(DOUBLED), advanced=True
+        "paper",
+        help="Which scales have two convolutions instead of one; deep is two everywhere and three up to 32 px.",
+        choices=tuple(CONVOLUTIONS),
+        advanced=True,
     )
     projected: bool = option(
         False,
@@ -80,6 +88,10 @@ class FastGANSettings(NetworkSettings):
     def channels_at(self, resolution: int) -> int:
         """Feature channels at `resolution`."""
         return max(1, int(CHANNELS[resolution] * self.width))
+
+    def convolutions_at(self, resolution: int) -> int:
+        """Convolutions of the block that ends at `resolution`."""
+        return CONVOLUTIONS[self.doubled](resolution)
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -165,18 +177,16 @@ class Step(NamedTuple):
 
 
 class UpBlock(nn.Module):
-    """Doubles the size, then one or two steps; with classes the parts have names, else the authors' numbers."""
+    """Doubles the size, then one to three steps; with classes the parts have names, else the authors' numbers."""
 
-    _NAMES: ClassVar = {
-        (False, False): (("1", "", "2"),),
-        (True, False): (("1", "2", "3"), ("5", "6", "7")),
-        (False, True): (("conv", "", "bn"),),
-        (True, True): (("conv1", "noise", "bn1"), ("conv2", "noise", "bn2")),
-    }
+    _NUMBERED: ClassVar = (("1", "2", "3"), ("5", "6", "7"), ("9", "10", "11"))
+    _NAMED: ClassVar = (("conv1", "noise", "bn1"), ("conv2", "noise", "bn2"), ("conv3", "noise", "bn3"))
 
-    def __init__(self, inputs: int, outputs: int, *, doubled: bool, class_dim: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, convolutions: int, class_dim: int) -> None:
         super().__init__()
-        self.names = self._NAMES[doubled, class_dim > 0]
+        self.names = (self._NAMED if class_dim else self._NUMBERED)[:convolutions]
+        if convolutions == 1:
+            self.names = (("conv", "", "bn"),) if class_dim else (("1", "", "2"),)
         for convolution, grain, normalisation in self.names:
             self.add_module(convolution, nn.Conv2d(inputs, 2 * outputs, 3, padding=1, bias=False))
             if grain:
@@ -318,15 +328,16 @@ class Generator(SingleLatent):
 
     def __init__(self, settings: FastGANSettings) -> None:
         super().__init__(settings, settings.z_dim)
-        doubled = DOUBLED[settings.doubled]
-        self.noise_sizes = tuple(size for size in settings.resolutions if size in doubled for _ in range(2))
+        convolutions = {size: settings.convolutions_at(size) for size in settings.resolutions}
+        self.noise_sizes = tuple(size for size, count in convolutions.items() if count > 1 for _ in range(count))
         self.init = Opening(settings.z_dim, settings.channels_at(4))
         if settings.classes:
             self.embed = nn.Embedding(settings.classes, settings.z_dim)
         class_dim = settings.z_dim if settings.classes else 0
         for size in settings.resolutions:
             inputs, outputs = settings.channels_at(size // 2), settings.channels_at(size)
-            self.add_module(f"feat_{size}", UpBlock(inputs, outputs, doubled=size in doubled, class_dim=class_dim))
+            block = UpBlock(inputs, outputs, convolutions=convolutions[size], class_dim=class_dim)
+            self.add_module(f"feat_{size}", block)
             if size in EXCITED_BY:
                 self.add_module(f"se_{size}", Excitation(settings.channels_at(EXCITED_BY[size]), outputs))
         width = settings.channels_at(settings.resolution)

@@ -38,8 +38,8 @@ _CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 _PLAIN_WIDTH = 32
 _PROJECTED_WIDTHS = (64, 32, 16)
-_DOUBLED = "all"
-"""A FastGAN of two convolutions at every size; with one at some of them, as its authors have it, textures stand in a grid."""
+_DOUBLED = "deep"
+"""A FastGAN with more convolutions than its authors': with fewer, textures stand in a grid (docs/recipes.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,12 +226,12 @@ def generator_macs(resolution: int, width: int, widest: int = 0) -> float:
 
 def fastgan_macs(resolution: int, width: int, doubled: str) -> float:
     """Multiply-adds of the 3 x 3 convolutions of one FastGAN picture."""
-    from studio.families.fastgan import CHANNELS, DOUBLED
+    from studio.families.fastgan import CHANNELS, CONVOLUTIONS
 
     total, inputs = 0.0, CHANNELS[4] * width
     for size in (size for size in CHANNELS if 4 < size <= resolution):
         outputs = CHANNELS[size] * width
-        total += size**2 * 18 * outputs * (inputs + (outputs if size in DOUBLED[doubled] else 0))
+        total += size**2 * 18 * outputs * (inputs + outputs * (CONVOLUTIONS[doubled](size) - 1))
         inputs = outputs
     return total
 

@@ -43,7 +43,7 @@ def test_more_time_never_makes_a_smaller_model():
     assert fast == sorted(fast) and fast[0] < fast[-1]
 
 
-@pytest.mark.parametrize("doubled", fastgan.DOUBLED)
+@pytest.mark.parametrize("doubled", fastgan.CONVOLUTIONS)
 def test_the_plan_counts_what_a_forger_multiplies(doubled):
     forger = fastgan.Generator(fastgan.FastGANSettings(resolution=64, z_dim=8, width=4, doubled=doubled))
     blocks = {size: forger.get_submodule(f"feat_{size}") for size in (8, 16, 32, 64)}
