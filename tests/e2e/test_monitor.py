@@ -253,3 +253,14 @@ def test_what_happened_can_be_read_in_a_list(page, studio_server) -> None:
     expect(page.locator("#happened li.rollback")).to_contain_text("A number was not finite.")
     expect(page.locator("#happened li.best").last).to_contain_text("5.00 kimg")
     expect(page.locator("#happened li.pause").last).to_contain_text("Finished")
+
+
+def test_a_finished_run_can_go_on_for_any_number_of_minutes(page, studio_server) -> None:
+    visit(page, "run=moths", TITLE)
+    other = page.locator("#more-minutes-other")
+    expect(other).to_be_hidden()
+    page.locator("#more-minutes").select_option(label="minutes…")
+    expect(other).to_be_focused()
+    other.fill("-3")
+    page.locator("#continue-run").click()
+    expect(page.locator("#notices")).to_contain_text("Minutes is -3")
