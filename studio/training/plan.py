@@ -27,6 +27,8 @@ _WANTED_KIMG_AT_5_MINUTES = 10.0
 _WANTED_GROWTH = 0.6
 _LARGEST_OF_MLP = 64
 _HEAD_START = 4.0
+_SMALLEST = 32
+_HARDLY_SLOWER = 0.7
 _SPREAD_WELL = ("stylegan2", "r3gan")
 """Families that two processes of one core each train quicker than one process of two: 1.3 and 1.2 times, and 1.4 times
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
@@ -38,6 +40,8 @@ _CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 _PLAIN_WIDTH = 32
 _PROJECTED_WIDTHS = (64, 32, 16)
+_PLAIN_PROJECTED_WIDTH = 24
+"""Between them, so that size comes before width: 64 px of width 16 are learned in five minutes (docs/recipes.md)."""
 _DOUBLED = "deep"
 """A FastGAN with more convolutions than its authors': with fewer, textures stand in a grid (docs/recipes.md)."""
 
@@ -287,18 +291,21 @@ def _r3gan_shape(resolution: int, width: int) -> dict[str, Any]:
 def _choices(family: str, speed: Speed) -> tuple[Callable[[int, int], float], int, tuple[int, ...]]:
     """Pictures a second at a size and a width; the plain width, and all, the largest first."""
     if family == "fastgan":
-        return speed.projected_per_second, _PLAIN_WIDTH, _PROJECTED_WIDTHS
+        return speed.projected_per_second, _PLAIN_PROJECTED_WIDTH, _PROJECTED_WIDTHS
     return speed.images_per_second, _PLAIN_WIDTH, _WIDTHS
 
 
 def _size(
     minutes: float, info: DatasetInfo, rate: Callable[[int, int], float], plain: int, wide: tuple[int, ...]
 ) -> tuple[int, int]:
-    """The largest size at which the plain width sees enough pictures, then the largest width there."""
+    """The largest size at which the plain width sees enough pictures, then the largest width there.
+
+    Where no size is quick enough, the largest that is hardly slower than the smallest that is still worth looking at.
+    """
     wanted = _wanted_rate(minutes)
-    sizes = list(_sizes(info.resolution))
-    enough = [size for size in sizes if rate(size, plain) >= wanted]
-    size = enough[0] if enough else min(sizes, key=lambda size: (abs(size - 32), size))
+    sizes = [size for size in _sizes(info.resolution) if size >= _SMALLEST] or [info.resolution]
+    least = min(wanted, _HARDLY_SLOWER * rate(sizes[-1], plain))
+    size = next(size for size in sizes if rate(size, plain) >= least)
     widths = [width for width in wide if rate(size, width) >= wanted]
     return size, widths[0] if widths else wide[-1]
 

@@ -43,6 +43,17 @@ def test_more_time_never_makes_a_smaller_model():
     assert fast == sorted(fast) and fast[0] < fast[-1]
 
 
+@pytest.mark.parametrize("family", ["fastgan", "stylegan2"])
+@pytest.mark.parametrize("cores", [1, 2, 4])
+@pytest.mark.parametrize("quick", [False, True])
+def test_no_machine_is_so_slow_that_its_pictures_are_stamps(family, cores, quick):
+    machine = {"cores": cores, "has_bfloat16": quick, "device": "cpu"}
+    sizes = [plan(minutes, INFO, family=family, **machine).config.settings["resolution"] for minutes in (1, 5, 30, 180)]
+    assert sizes == sorted(sizes) and sizes[0] >= 32
+    small = dataclasses.replace(INFO, resolution=16)
+    assert plan(5, small, family=family, **machine).config.settings["resolution"] == 16
+
+
 @pytest.mark.parametrize("doubled", fastgan.CONVOLUTIONS)
 def test_the_plan_counts_what_a_forger_multiplies(doubled):
     forger = fastgan.Generator(fastgan.FastGANSettings(resolution=64, z_dim=8, width=4, doubled=doubled))
