@@ -323,6 +323,8 @@ def _print_options(flag: str, kind: type) -> None:
     from studio.options import options
 
     for described in options(kind):
+        if described.heading:
+            print(f"\n{described.heading}\n")
         print(f"{flag} {described.name}={described.default}\n    {described.help}")
 
 

@@ -1,4 +1,4 @@
-"""Described fields: one dataclass field is a slider, a command-line flag, a JSON key and a line of documentation.
+"""Described fields: one dataclass field is a slider, a word of the command line, a JSON key and a line of documentation.
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(Checked):
@@ -10,7 +10,6 @@ Frozen keyword-only dataclasses become JSON by `to_json` and come back equal by 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import math
@@ -64,10 +63,6 @@ class Option:
     choices: tuple[Any, ...]
     advanced: bool
     heading: str
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
 
     def parse(self, text: str) -> Any:
         """Turn the text of a command line into a checked value."""
@@ -144,30 +139,6 @@ class Checked:
     def __post_init__(self) -> None:
         for described in options(type(self)):  # type: ignore[arg-type]  # a class is hashable
             described.check(getattr(self, described.name))
-
-
-def add_arguments(parser: argparse.ArgumentParser, kind: type, *, skip: frozenset[str] = frozenset()) -> None:
-    """Give a parser one flag for every described field, under its heading. Unset flags stay None."""
-    group: argparse._ActionsContainer = parser
-    for described in options(kind):
-        if described.heading:
-            group = parser.add_argument_group(described.heading)
-        if described.name not in skip:
-            shown = (
-                "" if described.default is None else f" [{described.default}{described.unit and ' ' + described.unit}]"
-            )
-            group.add_argument(
-                described.flag, dest=described.name, metavar="…", help=(described.help + shown).replace("%", "%%")
-            )
-
-
-def given_arguments(namespace: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """The values of the flags of `kind` that were given, parsed and checked."""
-    return {
-        described.name: described.parse(text)
-        for described in options(kind)
-        if isinstance(text := getattr(namespace, described.name, None), str)
-    }
 
 
 def to_json(value: Any) -> Any:

@@ -42,6 +42,12 @@ def test_the_networks_of_a_new_run_are_those_of_the_table(capsys: pytest.Capture
     assert set(FROM_NOTHING) < set(TRAINED) <= set(FAMILIES)
 
 
+def test_every_setting_of_a_run_is_listed_under_its_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", "--options"]) == 0
+    told = capsys.readouterr().out
+    assert told.index("\nLearning\n") < told.index("--set objective=") < told.index("\nAveraging\n")
+
+
 def test_a_port_in_use_is_said_plainly(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 
 import pytest
 
 from studio.errors import BadInput
-from studio.options import Checked, add_arguments, from_json, given_arguments, option, options, to_json
+from studio.options import Checked, from_json, option, options, to_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +46,13 @@ def test_nonsense_is_refused_with_a_sentence(data: object) -> None:
 
 
 def test_the_command_line_reads_the_same_fields() -> None:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser, Outer)
-    namespace = parser.parse_args(["--count", "5", "--mirrored", "yes", "--limit", "none"])
-    assert given_arguments(namespace, Outer) == {"count": 5, "mirrored": True, "limit": None}
-    with pytest.raises(BadInput, match="outside 1 to 9"):
-        given_arguments(parser.parse_args(["--count", "50"]), Outer)
-    with pytest.raises(BadInput, match="must be a number"):
-        given_arguments(parser.parse_args(["--limit", "much"]), Outer)
+    fields = {described.name: described for described in options(Outer)}
+    assert fields["count"].parse("5") == 5 and fields["mirrored"].parse("yes") is True
+    assert fields["limit"].parse("none") is None
+    for name, text, sentence in (("count", "50", "outside 1 to 9"), ("limit", "much", "must be a number")):
+        with pytest.raises(BadInput, match=sentence) as refused:
+            fields[name].parse(text)
+        assert refused.value.field == name
 
 
 def test_every_described_field_of_the_studio_says_what_it_means() -> None:
