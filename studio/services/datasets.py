@@ -25,15 +25,15 @@ from studio.data.choices import Choices
 from studio.data.cuts import Box
 from studio.data.doctor import Finding, examine, mended, topics_named
 from studio.data.frames import Film
-from studio.data.info import INFO_FILE, SHEET_FILE, DatasetInfo, open_pixels, read_info, write_info_text
+from studio.data.info import SHEET_FILE, DatasetInfo, open_pixels, read_info
 from studio.data.labels import clean_label, passed_over
 from studio.data.prepare import PrepareSettings, count_squares, prepare, suggest
 from studio.data.progress import Cancel, Progress, never, silent
 from studio.data.scan import Picture, Scanned, ScanReport, scan
-from studio.data.sheets import CELL_PX, cell, spread, to_webp
+from studio.data.sheets import cell, to_webp
 from studio.data.sources import Named
 from studio.data.thumbnails import MOST_SHOWN, upload_sheet
-from studio.errors import BadInput, Busy, Damaged, NotFound, StudioError
+from studio.errors import BadInput, Busy, Damaged, NotFound
 from studio.options import from_json, to_json
 from studio.paths import Home, bring_back, explain_disk, new_id, remove, require_space, safe_name, set_aside, write_file
 from studio.services import doctor
@@ -396,21 +396,6 @@ class Datasets:
 
         return self.jobs.start_once(f"scan of {upload_id} {film}", work)
 
-    def start_prepare(self, upload_id: str, settings: PrepareSettings | dict[str, Any], title: str = "") -> str:
-        """`prepare` in the background; returns the id of its job, whose result is the dataset's info.
-
-        Raises:
-            BadInput: settings that are not understood. NotFound: no such upload.
-        """
-        self._upload(upload_id)
-        checked = settings if isinstance(settings, PrepareSettings) else from_json(PrepareSettings, settings)
-
-        def work(job: Job) -> DatasetInfo:
-            job.stage("prepare", "Cutting your pictures to size")
-            return self.prepare(upload_id, checked, title, job.progress, job.cancelled)
-
-        return self.jobs.start(work)
-
     def draw_sheet(self, upload_id: str, settings: PrepareSettings) -> int:
         """Draw the overview of a scanned upload anew, with these settings and what the artist chose; answers how many
         pictures are on it. Raises NotFound if it was not scanned."""
@@ -424,7 +409,7 @@ class Datasets:
     # Datasets
 
     def list(self) -> tuple[DatasetInfo, ...]:
-        """All datasets that can be read, newest first. `problems` tells of the others."""
+        """All datasets that can be read, newest first."""
         found = []
         for folder in _folders(self.home.datasets):
             try:
@@ -432,16 +417,6 @@ class Datasets:
             except (Damaged, NotFound):
                 continue
         return tuple(sorted(found, key=lambda info: (info.created, info.id), reverse=True))
-
-    def problems(self) -> dict[str, str]:
-        """For each dataset that cannot be read, by its id, the sentence that says why."""
-        found = {}
-        for folder in _folders(self.home.datasets):
-            try:
-                open_pixels(folder, self._info(folder))
-            except StudioError as error:
-                found[folder.name] = str(error)
-        return found
 
     def folder(self, dataset_id: str) -> Path:
         """The folder of a dataset.
@@ -462,26 +437,6 @@ class Datasets:
         """
         return self._info(self.folder(dataset_id))
 
-    def dataset_sheet(self, dataset_id: str) -> Path:
-        """The contact sheet of a dataset, a WebP file.
-
-        Raises:
-            NotFound: no such dataset or sheet.
-        """
-        return _existing(self.folder(dataset_id) / SHEET_FILE, "contact sheet")
-
-    def thumbnails(self, dataset_id: str, count: int = 12, side_px: int = CELL_PX) -> tuple[bytes, ...]:
-        """Up to `count` pictures of a dataset, evenly spread, each a WebP of `side_px`.
-
-        Raises:
-            NotFound: no such dataset. Damaged: its pixels cannot be read.
-        """
-        folder = self.folder(dataset_id)
-        info = self._info(folder)
-        pixels = open_pixels(folder, info)
-        shown = spread(info.count, max(1, min(count, 200)))
-        return tuple(to_webp(cell(pixels[position], max(8, min(side_px, 512)))) for position in shown)
-
     def picture(self, dataset_id: str, place: int, side_px: int = 0) -> bytes:
         """One picture of a dataset by its place, from 0: a WebP of `side_px`, or as large as it is (0).
 
@@ -493,13 +448,6 @@ class Datasets:
         if not 0 <= place < info.count:
             raise NotFound("There is no such picture in this dataset.", "Choose another one.")
         return to_webp(cell(open_pixels(folder, info)[place], side_px or info.resolution))
-
-    def rename(self, dataset_id: str, title: str) -> DatasetInfo:
-        """Give a dataset another title; its id stays."""
-        folder = self.folder(dataset_id)
-        info = replace(self._info(folder), title=title.strip()[:200] or "Untitled")
-        write_file(folder / INFO_FILE, write_info_text(info))
-        return info
 
     def delete(self, dataset_id: str) -> None:
         """Delete a dataset; `restore` undoes it. The upload that it was made of stays.

@@ -170,10 +170,6 @@ class Gallery:
         """Mark or unmark a picture. Raises NotFound."""
         self._change(owner, id, "favourite = ?", int(on))
 
-    def rename(self, owner: str, id: str, title: str) -> None:
-        """Give a picture another title. Raises NotFound."""
-        self._change(owner, id, "title = ?", " ".join(title.split())[:_TITLE_CHARACTERS])
-
     def delete(self, owner: str, id: str) -> None:
         """Take a picture out; `restore` brings it back for thirty days. Raises NotFound."""
         self._change(owner, id, "deleted = ?", time.time())

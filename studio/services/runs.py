@@ -212,11 +212,6 @@ class Runs:
             raise NotFound("There is no such stage of this run.", "Choose one from the run's page.")
         return folder
 
-    def best_snapshot(self, run_id: str) -> Path:
-        """The model folder of the stage with the best scores. Raises NotFound if none was judged yet."""
-        name = str(self._folder(run_id).read_best().get("snapshot", "none"))
-        return self.snapshot_folder(run_id, name)
-
     def preview_file(self, run_id: str, name: str) -> Path:
         """A sheet of pictures by its file name. Raises NotFound, or BadInput for what is no name."""
         file = self._folder(run_id).previews / safe_name(name)

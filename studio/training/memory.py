@@ -49,11 +49,6 @@ class Need:
         return wanted
 
 
-def estimate_bytes(config: TrainConfig) -> int:
-    """What a run with these settings needs, in bytes, beyond what this process holds already."""
-    return measure(config).bytes(config.batch)
-
-
 def measure(config: TrainConfig) -> Need:
     """Make one whole step with two pictures and one with four, and count what is kept for the way back.
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from studio.data.prepare import PrepareSettings
 from studio.errors import BadInput, Busy, NoSpace, NotFound, StudioError
+from studio.options import from_json
 from studio.paths import Home
 from studio.services.datasets import Datasets, UploadLimits
 from studio.services.jobs import Job, Jobs
@@ -52,14 +53,10 @@ def test_an_upload_becomes_a_dataset(datasets: Datasets, upload: str) -> None:
     assert Image.open(datasets.sheet(upload)).format == "WEBP"
     assert report["shown"] == 8
     settings = {**report["suggested"], "resolution": 32, "classes_from_folders": True}
-    job = datasets.start_prepare(upload, settings, "My pets")
-    status = datasets.jobs.wait(job, 60)
-    assert status["state"] == "done", status
-    info = datasets.info(status["result"]["id"])
+    info = datasets.prepare(upload, from_json(PrepareSettings, settings), "My pets")
+    assert info == datasets.info(info.id)
     assert (info.title, info.count, info.labels) == ("My pets", 8, ("cats", "dogs"))
-    assert [one.id for one in datasets.list()] == [info.id] and datasets.problems() == {}
-    assert len(datasets.thumbnails(info.id, 3)) == 3 and datasets.dataset_sheet(info.id).is_file()
-    assert datasets.rename(info.id, "Beasts").title == datasets.info(info.id).title == "Beasts"
+    assert [one.id for one in datasets.list()] == [info.id]
     datasets.delete(info.id)
     assert datasets.list() == ()
     datasets.restore(info.id)
@@ -189,8 +186,6 @@ def test_two_works_at_once_on_an_upload_are_refused(datasets: Datasets, upload: 
 def test_prepare_needs_a_scan(datasets: Datasets, upload: str) -> None:
     with pytest.raises(NotFound, match="not looked at"):
         datasets.prepare(upload, PrepareSettings())
-    with pytest.raises(BadInput):
-        datasets.start_prepare(upload, {"resolution": 33})
 
 
 def test_sweeping_keeps_what_is_no_dataset_yet(datasets: Datasets, upload: str) -> None:
