@@ -23,6 +23,7 @@ from studio.words import counted, lasting
 
 SHORT_MINUTES = 60.0
 SMALL_SET = 1000
+_FEW = 200
 _WANTED_KIMG_AT_5_MINUTES = 10.0
 _WANTED_GROWTH = 0.6
 _LARGEST_OF_MLP = 64
@@ -117,7 +118,7 @@ def plan(
     rate = _rate(speed, settings)
     kimg = rate * minutes * 60 / 1000
     given = _schedule(minutes, kimg, info, settings, base, device)
-    given |= _manners(family, given, kimg, settings, base)
+    given |= _manners(family, given, kimg, settings, base, info.count)
     given |= fitted.manners(kimg, given) if fitted else {}
     given |= _crew(family, settings, minutes, int(given["batch"]), device, cores)
     config = TrainConfig(
@@ -394,10 +395,11 @@ _OLD_MANNERS: dict[str, Any] = {
 
 
 def _manners(
-    family: str, schedule: dict[str, Any], kimg: float, settings: dict[str, Any], base: ModelCard | None
+    family: str, schedule: dict[str, Any], kimg: float, settings: dict[str, Any], base: ModelCard | None, count: int
 ) -> dict[str, Any]:
     """What a family needs that differs from StyleGAN2's schedule; DCGAN and MLP take DCGAN's Adam, and their norms no
-    second slopes. R3GAN smooths both sides alike. Before the projected critic a fresh forger begins with shapes alone."""
+    second slopes. R3GAN smooths both sides alike. Before the projected critic a fresh forger begins with shapes alone,
+    and of few pictures that critic is sure too soon."""
     manners = _MANNERS.get(family, _OLD_MANNERS)
     if family == "r3gan":
         return manners | {"r2_gamma": schedule["r1_gamma"]}
@@ -405,6 +407,7 @@ def _manners(
         calm = _CALM_SHARE if kimg > _LEAST_CALMED_KIMG else 0.0
         average = {"ema_kimg": _rounded(min(4.0, max(0.2, kimg / 5))), "ema_rampup": 0.15}  # or a base lingers in it
         manners = manners | _PROJECTED_MANNERS | average | {"calm_share": calm}
+        manners["d_learning_rate"] /= 2 if count <= _FEW else 1
     if settings.get("projected") and base is None:
         fades = _rounded(max(0.1, min(_MOST_BLURRED_KIMG, kimg * _BLURRED_SHARE)))
         return manners | {"blur_px": settings["resolution"] / _BLUR_OF_SIDE, "blur_kimg": fades}

@@ -54,6 +54,11 @@ def test_no_machine_is_so_slow_that_its_pictures_are_stamps(family, cores, quick
     assert plan(5, small, family=family, **machine).config.settings["resolution"] == 16
 
 
+def test_a_critic_of_few_pictures_learns_half_as_fast():
+    few, many = (plan(5, dataclasses.replace(INFO, count=count), **LAPTOP).config for count in (100, 1000))
+    assert 2 * few.d_learning_rate == many.d_learning_rate and few.g_learning_rate == many.g_learning_rate
+
+
 @pytest.mark.parametrize("doubled", fastgan.CONVOLUTIONS)
 def test_the_plan_counts_what_a_forger_multiplies(doubled):
     forger = fastgan.Generator(fastgan.FastGANSettings(resolution=64, z_dim=8, width=4, doubled=doubled))
