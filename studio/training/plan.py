@@ -35,7 +35,7 @@ _SPREAD_WELL = ("stylegan2", "r3gan")
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
 _LEAST_SHARE = 8
 _BLUR_OF_SIDE = 32
-_BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.35, 10.0
+_BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.9, 10.0
 _CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
 """Towards the end lower rates took the KID of Naturalist from 0.17 to 0.145; short runs have no time for it (docs/recipes.md)."""
 _WIDTHS = (256, 128, 64, 32, 16, 8)
