@@ -343,7 +343,7 @@ function overview(desk, upload, { shown, suggested }) {
     while (again && place.isConnected) {
       again = false;
       const count = await call("draw_upload", { upload, settings: { ...suggested, ...kept()?.settings } }).catch(() => 0);
-      if (!count || again) continue;
+      if (!count || again || !place.isConnected) continue;
       const canvas = draw(count);
       await canvas.drawn;
       place.firstChild.replaceWith(canvas);

@@ -21,7 +21,12 @@ def settle(page: Any) -> str:
 
 
 def load_anew(page: Any) -> None:
-    """Reload the page, and forget what Gradio said when its connection was cut by that."""
+    """Reload the page."""
     page.reload()
     page.locator("#status-chip").wait_for()
+    forget_the_cut(page)
+
+
+def forget_the_cut(page: Any) -> None:
+    """Forget what Gradio said when its connection was cut because the page went away."""
     page.complaints[:] = [complaint for complaint in page.complaints if not any(words in complaint for words in _CUT)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from studio.paths import Home
-from tests.e2e.looking import load_anew
+from tests.e2e.looking import forget_the_cut, load_anew
 from tests.making_runs import make_dataset, make_run, write_wanted
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -39,8 +39,9 @@ def test_a_page_that_is_still_sending_asks_before_it_closes(page, tmp_path: Path
     with page.expect_event("dialog") as asked:
         page.close(run_before_unload=True)
     assert asked.value.type == "beforeunload"
-    asked.value.dismiss()
-    page.unroute_all(behavior="ignoreErrors")
+    with page.expect_event("close"):
+        asked.value.accept()
+    forget_the_cut(page)
 
 
 def test_the_dial_stands_where_it_stood_last(page) -> None:
