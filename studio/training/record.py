@@ -41,8 +41,9 @@ class Record:
         kind = record["event"]
         self.figures |= {key: record[key] for key in ("step", "kimg", "seconds") if key in record}
         if kind == "progress":
-            names = ("fraction", "images_per_second", "seconds_left", "memory_bytes")
+            names = ("fraction", "images_per_second", "memory_bytes")
             self.figures |= {name: record[name] for name in names}
+            self.figures["end_seconds"] = record["seconds"] + record["seconds_left"]
             self.figures["metrics"] = self.figures.get("metrics", {}) | record["metrics"]
         elif kind == "preview":
             self.preview, self.preview_seeds = record["file"], tuple(record["seeds"])
@@ -51,6 +52,7 @@ class Record:
             self.saved_step = record["step"]
         elif kind == "started":
             self.phase, self.message, self.hint, self.topic = "training", "", "", ""
+            self.figures.pop("end_seconds", None)
         elif kind == "paused":
             self.phase = "paused" if record["reason"] == "asked" else "interrupted"
         elif kind in ("finished", "failed", "warned"):

@@ -103,6 +103,5 @@ def _fraction(config: TrainConfig, seconds: float, kimg: float) -> float:
 def _seconds_left(config: TrainConfig, seconds: float, figures: dict[str, Any], state: str) -> float:
     if state == "finished":
         return 0.0
-    if state == "training" and "seconds_left" in figures:
-        return float(figures["seconds_left"])
-    return max(0.0, config.total_seconds - seconds)
+    end = figures.get("end_seconds", config.total_seconds) if state == "training" else config.total_seconds
+    return max(0.0, float(end) - seconds)

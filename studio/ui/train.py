@@ -255,7 +255,7 @@ def _form(studio: Studio) -> Form:
         minutes = gr.Radio(
             DIAL, value=DIAL[1][1], show_label=False, container=False, elem_id="train-minutes", elem_classes="segmented"
         )
-        other = gr.Number(value=60, label="Minutes", elem_id="other-minutes", visible=False, precision=1)
+        other = gr.Number(value=60, label="Minutes", elem_id="other-minutes", visible=False)
         base = gr.Dropdown(_bases(studio), value=CHOICE, label="Start from", elem_id="train-base", filterable=False)
         title = gr.Textbox(label="Name", placeholder="named after the pictures", max_length=80, elem_id="train-title")
         plan = gr.HTML(elem_id="train-plan", padding=False)
@@ -371,8 +371,15 @@ _TELL = '(job) => { if (job) window.dispatchEvent(new CustomEvent("studio-traini
 def show_how(pictures: Any) -> list[Any]:
     """Pictures were chosen: show how they can be prepared, filled with what suits them."""
     suggestion = (pictures or {}).get("suggestion")
-    settings = from_json(PrepareSettings, suggestion) if suggestion else PrepareSettings()
+    settings = _readable(suggestion) if suggestion else PrepareSettings()
     return [gr.update(visible=bool(suggestion)), "", *(getattr(settings, option.name) for option in _PREPARE)]
+
+
+def _readable(suggestion: dict[str, Any]) -> PrepareSettings:
+    """Settings as the page kept them through a reload, but for those that nothing can be prepared with."""
+    kept = {name: value for name, value in suggestion.items() if name in _SETTINGS and value is not None}
+    wrong = {refusal.field for refusal in refusals([_SETTINGS[name] for name in kept], list(kept.values()))}
+    return from_json(PrepareSettings, {name: value for name, value in kept.items() if name not in wrong})
 
 
 def show_base(studio: Studio, data: Any) -> Any:
@@ -420,6 +427,8 @@ def start(studio: Studio, given: Sequence[Any]) -> list[Any]:
     try:
         studio.policy.require("train")
         studio.sessions.owner((given[0] or {}).get("token", ""))
+        if wrong := refusals(_ADVANCED, given[-len(_ADVANCED) :]):
+            return ["", "".join(map(_problem, wrong)), gr.skip()]
         return [studio.desk.start(_order_with_changes(given)), "", ""]
     except StudioError as error:
         return ["", _problem(error), gr.skip()]

@@ -163,6 +163,13 @@ def test_the_suggestion_of_a_scan_fills_the_form() -> None:
     assert train.show_how(None)[0]["visible"] is False
 
 
+def test_what_a_reload_brings_back_wrong_is_as_usual_again() -> None:
+    kept = {**to_json(PrepareSettings(resolution=64, fit="tile")), "tiles": -1, "background": None, "nonsense": 1}
+    shown = train.show_how({"suggestion": kept})
+    values = dict(zip((option.name for option in train._PREPARE), shown[2:], strict=True))
+    assert (values["resolution"], values["fit"], values["tiles"], values["background"]) == (64, "tile", 2, "#ffffff")
+
+
 def test_an_upload_is_scanned_planned_and_becomes_a_run(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[TrainConfig] = []
     monkeypatch.setattr(studio.runs, "start", lambda config: started.append(config) or "the-run")
