@@ -414,8 +414,8 @@ def reviewed(studio: Studio, given: Sequence[Any]) -> list[Any]:
     """An advanced setting was changed: the reasons of the plan with it, and why it cannot be, if so."""
     if not given[0]:
         return ["", ""]
-    if wrong := refusals(_ADVANCED, given[-len(_ADVANCED) :]):
-        return [gr.skip(), "".join(map(_problem, wrong))]
+    if wrong := _wrong_settings(given):
+        return [gr.skip(), wrong]
     try:
         return [_listed(studio.desk.plan(_order_with_changes(given)).reasons), ""]
     except StudioError as error:
@@ -427,11 +427,16 @@ def start(studio: Studio, given: Sequence[Any]) -> list[Any]:
     try:
         studio.policy.require("train")
         studio.sessions.owner((given[0] or {}).get("token", ""))
-        if wrong := refusals(_ADVANCED, given[-len(_ADVANCED) :]):
-            return ["", "".join(map(_problem, wrong)), gr.skip()]
+        if wrong := _wrong_settings(given):
+            return ["", wrong, gr.skip()]
         return [studio.desk.start(_order_with_changes(given)), "", ""]
     except StudioError as error:
         return ["", _problem(error), gr.skip()]
+
+
+def _wrong_settings(given: Sequence[Any]) -> str:
+    """All that is wrong with the advanced settings, for the page; "" if nothing is."""
+    return "".join(_problem(refusal) for refusal in refusals(_ADVANCED, given[-len(_ADVANCED) :]))
 
 
 def _order_with_changes(given: Sequence[Any]) -> Order:
