@@ -334,11 +334,10 @@ function sheet(address, count, alt, { across = 10, every = across, most = count 
 function overview(desk, upload, { shown, suggested }) {
   const draw = (count) => sheet(fileUrl("upload", upload, { v: Date.now() }), count, "Some of your pictures, as the model will see them");
   const place = h("figure.overview", { id: "overview" }, draw(shown), h("figcaption.muted", "As the model will see them"));
-  let [drawing, again] = [false, false];
+  let again = false;
   desk.drawAgain = async () => {
     again = true;
-    if (drawing) return;
-    drawing = true;
+    if (place.ariaBusy === "true") return;
     place.ariaBusy = "true";
     while (again && place.isConnected) {
       again = false;
@@ -349,7 +348,6 @@ function overview(desk, upload, { shown, suggested }) {
       place.firstChild.replaceWith(canvas);
     }
     place.ariaBusy = "false";
-    drawing = false;
   };
   return place;
 }

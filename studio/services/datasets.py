@@ -533,7 +533,7 @@ class _Working:
 
 def summary(report: ScanReport) -> dict[str, Any]:
     """What the page shows of a report, as JSON: no path of this machine, and long lists cut to their first 500."""
-    shown = to_json(report)
+    shown, suggested = to_json(report), suggest(report)
     del shown["pictures"]
     return {
         **shown,
@@ -545,8 +545,8 @@ def summary(report: ScanReport) -> dict[str, Any]:
         "duplicates_count": sum(len(group) - 1 for group in report.duplicates),
         "near_duplicates": to_json(report.near_duplicates[:_SHOWN]),
         "sheet": SHEET_FILE,
-        "shown": min(count_squares(report, suggest(report)), MOST_SHOWN),
-        "suggested": to_json(suggest(report)),
+        "shown": min(count_squares(report, suggested), MOST_SHOWN),
+        "suggested": to_json(suggested),
     }
 
 
