@@ -66,6 +66,8 @@ def make_model(
                 parameter.data.fill_(0.2)
             elif name.endswith(".bias") and "affine" not in name:
                 parameter.data.normal_(0, 0.3)
+            elif family_name == "dcgan" and parameter.ndim == 4:
+                parameter.data.mul_(4)  # it begins so small that neighbours can be the same picture
     card = ModelCard(
         id=folder.name, title=title or folder.name, family=family_name, settings=to_json(chosen),
         resolution=chosen.resolution, channels=chosen.channels, classes=tuple(f"kind {i}" for i in range(chosen.classes)),
