@@ -23,7 +23,6 @@ export async function mount(element, { trigger }) {
 /** Ask what was found on the pictures that were just looked through, and draw it; nothing for other pictures. */
 async function show(desk, value) {
   desk.upload = value?.upload?.id ?? "";
-  desk.copies = value?.upload?.copies ?? 0;
   desk.settings = value?.suggestion ?? {};
   desk.body.replaceChildren();
   if (!desk.upload) return;
@@ -62,11 +61,17 @@ function advice(desk) {
 function refresh(desk) {
   if (!desk.upload || !desk.findings) return;
   for (const tell of [...(desk.lines ?? []), ...(desk.cells ?? [])]) tell();
-  const squares = Object.keys(desk.squares).length;
   if (desk.words) desk.words.textContent = advice(desk);
-  const parts = [desk.left_out.length && `${plural(desk.left_out.length, "picture")} left out`,
-    desk.settings.drop_duplicates && desk.copies && `${plural(desk.copies, "exact copy", "exact copies")} not used`, squares && `${plural(squares, "square")} drawn by hand`];
-  if (desk.summary) desk.summary.textContent = parts.filter(Boolean).join(", ");
+  if (desk.summary) desk.summary.textContent = sum(desk);
+}
+
+/** What is not used, and what was drawn by hand. */
+function sum(desk) {
+  const copies = desk.findings.flatMap(({ same }) => same.flat()).filter((id) => unusedAs(desk, id) === "a copy").length;
+  const squares = Object.keys(desk.squares).length;
+  return [desk.left_out.length && `${plural(desk.left_out.length, "picture")} left out`,
+    copies && `${plural(copies, "exact copy", "exact copies")} not used`,
+    squares && `${plural(squares, "square")} drawn by hand`].filter(Boolean).join(", ");
 }
 
 // ── one finding ──
@@ -93,19 +98,25 @@ function findingLine(desk, finding) {
   desk.lines.push(() => {
     const mended = isMended(desk, finding);
     line.classList.toggle("mended", mended);
-    mend.replaceChildren(...(mended ? [icon("undo"), undoWords(finding)] : [finding.remedy]));
+    mend.replaceChildren(...(mended ? [icon("undo"), "Undo"] : [finding.remedy]));
+    mend.hidden = mended && !canUndo(desk, finding);
     mend.ariaPressed = String(mended);
     thumbs.forEach((picture, place) => showUse(desk, picture, shown[place]));
   });
   return line;
 }
 
-const undoWords = ({ leave_out: ids }) => (ids.length > 1 ? "Take them back" : ids.length ? "Take it back" : "Undo");
-
-function isMended(desk, { leave_out: ids, settings }) {
+function isMended(desk, finding) {
+  const { leave_out: ids, same } = finding;
   if (ids.length) return ids.every((id) => desk.left_out.includes(id));
-  return Object.entries(settings).every(([name, value]) => desk.settings[name] === value);
+  return isSet(desk, finding) || (same.length > 0 && same.every((group) => stillIn(desk, group).length < 2));
 }
+
+const isSet = (desk, { settings }) => Object.entries(settings).every(([name, value]) => desk.settings[name] === value);
+const stillIn = (desk, group) => group.filter((id) => !desk.left_out.includes(id));
+
+/** Copies that were left out one by one are taken back where that was done. */
+const canUndo = (desk, finding) => finding.leave_out.length > 0 || isSet(desk, finding);
 
 async function toggle(desk, finding) {
   const mended = isMended(desk, finding);
@@ -148,8 +159,9 @@ function showUse(desk, picture, id) {
 /** Why a picture is not used, in a word or two; "" if it is. */
 function unusedAs(desk, id) {
   if (desk.left_out.includes(id)) return "left out";
-  const copies = desk.findings.find(({ topic }) => topic === "copies");
-  return copies?.unused.includes(id) && isMended(desk, copies) ? "a copy" : "";
+  const copies = desk.findings.find(({ same }) => same.length);
+  const group = copies && isSet(desk, copies) && copies.same.find((ids) => ids.includes(id));
+  return group && stillIn(desk, group)[0] !== id ? "a copy" : "";
 }
 
 // ── pictures one by one ──
@@ -174,7 +186,7 @@ function cell(desk, { id, label, size }) {
     keep.ariaPressed = String(out);
     keep.ariaLabel = `${label}: ${out ? "left out, take it back" : "used, leave it out"}`;
     box.querySelector(".cell-mark").textContent = unusedAs(desk, id);
-    cut.textContent = id in desk.squares ? "Cut ✓" : "Cut";
+    cut.textContent = id in desk.squares ? "Crop ✓" : "Crop";
     cut.ariaLabel = `${label}: choose the square by hand`;
   });
   return box;
@@ -182,7 +194,7 @@ function cell(desk, { id, label, size }) {
 
 function allPictures(desk) {
   const place = h("div");
-  const fold = h("details.report-part", { id: "all-pictures" }, h("summary", "Choose and cut single pictures"), place);
+  const fold = h("details.report-part", { id: "all-pictures" }, h("summary", "Choose and crop single pictures"), place);
   fold.addEventListener("toggle", () => {
     if (fold.open && !place.hasChildNodes()) paged(desk, place, desk.count, async (start) => (await attempt("upload_pictures", { upload: desk.upload, start }) ?? []).slice(0, PAGE));
   });

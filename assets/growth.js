@@ -9,6 +9,8 @@ const SMALL_PX = 48;
 const FILM_SECONDS = [4, 16];
 const STAGE_SECONDS = 0.3;
 const OVER = new Set(["finished", "failed"]);
+/** Whether nothing more comes of a run by itself, or by resuming it. */
+export const isOver = ({ state }) => OVER.has(state);
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
 /** The pictures of one run. `moved()` hears when another stage is shown; `choose` (if set) takes clicks on cells. */
@@ -121,7 +123,7 @@ function playableAs(view, { kimg }) {
 function tell(view) {
   const live = isLive(view);
   const shown = stage(view);
-  const place = !shown ? "" : !live ? `at ${amount(shown.kimg)}` : OVER.has(view.summary.state) ? "at the end" : "now";
+  const place = !shown ? "" : !live ? `at ${amount(shown.kimg)}` : isOver(view.summary) ? "at the end" : "now";
   view.label.textContent = place;
   view.range.ariaValueText = place;
   view.range.style.setProperty("--to", `${(100 * view.range.value) / Math.max(1, view.range.max)}%`);

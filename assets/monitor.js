@@ -3,9 +3,9 @@ import { alarms, keep, mayKeep } from "./alarms.js";
 import { charts } from "./charts.js";
 import { comparison } from "./compare.js";
 import { filmMaker } from "./film.js";
-import { growth } from "./growth.js";
+import { growth, isOver } from "./growth.js";
 import { originality } from "./originality.js";
-import { amount, story, take } from "./story.js";
+import { seen, story, take } from "./story.js";
 import { attempt, call, complain, duration, emit, fileUrl, h, icon, notice, on, open, openInPlayer, session, show, trainFurther } from "./studio.js";
 import { outcome } from "./waiting.js";
 
@@ -220,7 +220,8 @@ function runView(desk, first) {
     const before = view.summary.state;
     view.summary = summary;
     updateParts(desk, view, before);
-    showPictures(view);
+    if (before === summary.state) showPictures(view);
+    else showStory(view);
   };
   call("run", { id: first.id }).then((facts) => {
     view.classes = facts.classes;
@@ -234,12 +235,12 @@ function runView(desk, first) {
 /** The pieces of a run's view, each from its own file, and where they stand. */
 function furnish(desk, view) {
   const { parts } = view;
-  const onshelf = h("button.button.small", { id: "keep-stage", type: "button", onclick: () => keep(view.id, view.pictures.step(), onshelf) }, "Put it on the shelf");
+  view.onshelf = h("button.button.small", { id: "keep-stage", type: "button", onclick: () => keep(view.id, view.pictures.step(), view.onshelf) }, "Put it on the shelf");
   view.plots = charts(() => view.summary.title);
   view.alarms = alarms(view.id, { healed: (runs) => { showRuns(desk, runs); read(desk); } });
   view.beside = comparison(view.id, { changed: () => { showStory(view); if (desk.view === view) writePlace(view); } });
   view.film = filmMaker(view.id, { choosing: (choose) => view.pictures.choosing(choose), showChosen: () => view.pictures.showChosen() });
-  view.pictures = growth(view.id, { moved: () => moved(desk, view), buttons: [mayKeep() && onshelf, view.film.button].filter(Boolean) });
+  view.pictures = growth(view.id, { moved: () => moved(desk, view), buttons: [mayKeep() && view.onshelf, view.film.button].filter(Boolean) });
   view.original = originality(view.id);
   view.grown = h("div.grown", view.pictures.element, view.beside.own, view.beside.beside);
   view.element = h("article.run", { ariaLabelledby: "run-title" },
@@ -253,7 +254,8 @@ function furnish(desk, view) {
 /** Another stage is seen. */
 function moved(desk, view) {
   const stage = view.pictures.stage();
-  view.original.update(view.told, stage, !MOVING.has(view.summary.state));
+  view.original.update(view.told, stage, isOver(view.summary));
+  offerShelf(view);
   view.beside.show(stage, view.told.stages.at(-1));
   clearTimeout(view.writing);
   view.writing = setTimeout(() => desk.view === view && writePlace(view), 300);
@@ -261,7 +263,8 @@ function moved(desk, view) {
 
 function showPictures(view) {
   view.pictures.update(view.summary, view.told, view.classes);
-  view.original.update(view.told, view.pictures.stage(), !MOVING.has(view.summary.state));
+  view.original.update(view.told, view.pictures.stage(), isOver(view.summary));
+  offerShelf(view);
   view.alarms.update(view.summary, view.told);
   view.grown.classList.toggle("two", Boolean(view.beside.other()));
   view.beside.show(view.pictures.stage(), view.told.stages.at(-1));
@@ -270,7 +273,12 @@ function showPictures(view) {
 function showStory(view) {
   showPictures(view);
   const other = view.beside.other() && { told: view.beside.told(), title: view.beside.title() };
-  view.plots.show(view.told, other || null, !MOVING.has(view.summary.state));
+  view.plots.show(view.told, other || null, isOver(view.summary));
+}
+
+/** The end of a finished run stands on the shelf already. */
+function offerShelf({ onshelf, summary, pictures }) {
+  onshelf.hidden = Boolean(summary.model_id) && pictures.isLive();
 }
 
 function updateParts(desk, view, before) {
@@ -312,7 +320,7 @@ function sentence({ state, seconds_left: left, message, hint, model_id: model })
 function showFigures(list, run) {
   const moving = run.state === "training";
   const facts = [
-    ["Done", percent(run.fraction)], ["Pictures seen", amount(run.kimg)],
+    ["Done", percent(run.fraction)], ["Pictures seen", seen(run.kimg)],
     ["Speed", moving && run.images_per_second ? `${run.images_per_second >= 10 ? Math.round(run.images_per_second) : run.images_per_second.toFixed(1)} /s` : "–"],
     ["Trained", duration(run.seconds_trained)], ["Time left", run.state === "finished" ? "–" : duration(run.seconds_left)],
     ["Memory", moving && run.memory_bytes ? bytes(run.memory_bytes) : "–"],
@@ -341,7 +349,7 @@ function actions(desk, view) {
     model && may && button("train-further", "Train it further", () => trainFurther(model)),
     model && button("to-shelf", "On the shelf", () => { show("shelf"); emit("shelf"); }),
     model && h("a.button", { id: "download-model", href: fileUrl("model-zip", model, { download: 1 }), download: `${model}.zip` }, icon("save"), "Folder"),
-    can.more && moreTime(desk, view),
+    ...(can.more ? moreTime(desk, view) : []),
     may && button("delete-run", "Delete", () => remove(desk, view.id), "delete"),
   ].filter(Boolean);
 }
@@ -355,12 +363,21 @@ async function ask(desk, name, id, more = {}) {
   read(desk);
 }
 
+/** More time for a finished run; what is wrong with it stands below. */
 function moreTime(desk, view) {
   const other = h("input", { id: "more-minutes-other", type: "number", min: 1, value: 60, hidden: true, ariaLabel: "Minutes" });
   const dial = h("select", { id: "more-minutes", ariaLabel: "How much more time", onchange: () => { other.hidden = dial.value; if (!other.hidden) other.focus(); } },
     DIAL.map(([minutes, words]) => h("option", { value: minutes }, words)));
-  return h("span.more-time",
-    button("continue-run", "Go on for", () => ask(desk, "continue_run", view.id, { minutes: Number(dial.value || other.value) })), dial, other);
+  const problem = h("p.more-problem", { id: "more-problem", role: "alert" });
+  const go = async () => {
+    try {
+      if (!dial.value && !other.value) throw new Error("Write a number of minutes, such as 60.");
+      showRuns(desk, await call("continue_run", { id: view.id, minutes: Number(dial.value || other.value) }));
+      read(desk);
+    } catch (failure) { problem.textContent = [failure.message, failure.hint].filter(Boolean).join(" "); }
+  };
+  for (const field of [dial, other]) field.addEventListener("input", () => { problem.textContent = ""; });
+  return [h("span.more-time", button("continue-run", "Go on for", go), dial, other), problem];
 }
 
 async function remove(desk, id) {

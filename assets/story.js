@@ -1,7 +1,10 @@
 // What a run's log tells, put in order: stages to look at, figures, scores, and marks on the time axis. Nothing here touches the page.
 
-/** Thousands of pictures, readable. */
-export const amount = (kimg) => `${kimg >= 100 ? Math.round(kimg) : kimg >= 10 ? kimg.toFixed(1) : kimg.toFixed(2)} kimg`;
+/** How many pictures were seen, from thousands of them: to three places or so. */
+export const seen = (kimg) => (kimg < 10 ? Math.round(1000 * kimg) : 100 * Math.round(10 * kimg)).toLocaleString("en");
+
+/** A place in a training, to stand behind "at". */
+export const amount = (kimg) => (kimg ? `${seen(kimg)} pictures` : "the start");
 
 /** An empty story; `take(story, records)` tells it on. Older runs lack scores, and nothing minds. */
 export const story = () => ({ stages: [], figures: [], scores: [], marks: [], snapshots: new Map(), warnings: new Map(), atWork: false });

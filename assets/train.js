@@ -2,6 +2,7 @@
 // The component's value tells Gradio what was chosen: {token, upload, suggestion} or {token, dataset}.
 import { attempt, call, complain, dismiss, emit, errand, fileUrl, h, icon, notice, on, open, plural, post, session } from "./studio.js";
 import { filesChosen, filesDropped } from "./dropping.js";
+import { overview, sheet } from "./overview.js";
 import { outcome } from "./waiting.js";
 
 const LAST_MINUTES = "latent-studio-minutes";
@@ -11,10 +12,6 @@ const OTHER_FIELD = "#other-minutes input";
 const TITLE_FIELD = "#train-title :is(input, textarea)";
 const BATCH_FILES = 50;
 const BATCH_BYTES = 24 << 20;
-// An overview as the studio draws it: cells of 96 px with gaps of 4, ten in a row.
-const CELL_PX = 96;
-const STEP_PX = 100;
-const SHEET_COLUMNS = 10;
 
 // How frames are taken out of films: so many, spread evenly, or one every so many seconds, as many as a film may give.
 const USUAL_FRAMES = { video_frames: 200, video_seconds: 0 };
@@ -69,10 +66,15 @@ async function takeUp(desk) {
   }
 }
 
-/** Write into a field of Gradio's, as soon as it is there, as a hand would. */
-async function write(selector, text) {
+/** A part of the page that is Gradio's, as soon as it is there; null if it does not come. */
+async function appears(selector) {
   for (let tries = 100; tries > 0 && !document.querySelector(selector); tries -= 1) await new Promise((resolve) => setTimeout(resolve, 50));
-  const field = document.querySelector(selector);
+  return document.querySelector(selector);
+}
+
+/** Write into a field of Gradio's, as a hand would. */
+async function write(selector, text) {
+  const field = await appears(selector);
   if (!field || !text) return;
   field.value = text;
   field.dispatchEvent(new Event("input", { bubbles: true }));
@@ -264,8 +266,8 @@ async function lookThrough(desk, upload, film = null) {
 /** The report of an upload, and Gradio hears of it. */
 function showUpload(desk, upload, report) {
   showReport(desk, upload, report);
-  const { source: title, count, duplicates_count: copies, suggested: suggestion } = report;
-  choose(desk, { upload: { id: upload, title, count, copies, classes: report.classes.map(({ name }) => name) }, suggestion });
+  const { source: title, count, suggested: suggestion } = report;
+  choose(desk, { upload: { id: upload, title, count, classes: report.classes.map(({ name }) => name) }, suggestion });
 }
 
 /** The same upload with other frames of its films; with those of before if that fails, or is cancelled. */
@@ -293,11 +295,19 @@ async function startOver(desk, upload) {
 function showReport(desk, upload, report) {
   desk.body.replaceChildren(h("div.report", { id: "report" },
     head(desk, plural(report.count, "picture"), sizes(report), () => startOver(desk, upload)),
-    overview(desk, upload, report),
+    showOverview(desk, upload, report),
     report.films.length > 0 && filmChoice(desk, upload, report.films),
     report.warnings.length > 0 && h("ul.warnings", report.warnings.map((sentence) => h("li", sentence))),
     report.classes.length > 0 && classChips(report.classes),
     refusals(report)));
+}
+
+/** Some of the pictures as they will be used; `desk.drawAgain` follows the form and what was chosen. */
+function showOverview(desk, upload, { overview: first, suggested }) {
+  const view = overview(upload, first, () => ({ ...suggested, ...kept()?.settings }));
+  desk.drawAgain = view.again;
+  appears("#proof").then((place) => place?.replaceChildren(view.proof));
+  return view.element;
 }
 
 const head = (desk, title, about, again) => h("div.report-head",
@@ -309,47 +319,6 @@ function sizes({ smallest, median, largest, landscape, portrait, square }) {
   const shapes = [[square, "square"], [landscape, "wide"], [portrait, "tall"]].filter(([count]) => count);
   const shape = shapes.length === 1 ? `all ${shapes[0][1]}` : shapes.map(([count, word]) => `${count} ${word}`).join(", ");
   return `${side}; ${shape}`;
-}
-
-/** The cells of an overview, laid out anew: `across` in a row on the page, whatever it was in the file. */
-function sheet(address, count, alt, { across = 10, every = across, most = count } = {}) {
-  const canvas = h("canvas.sheet-canvas", { role: "img", ariaLabel: alt });
-  const image = new Image();
-  const lay = () => {
-    const columns = Math.min(SHEET_COLUMNS, count);
-    const shown = Math.min(count, most);
-    Object.assign(canvas, { width: Math.min(every, shown) * CELL_PX, height: Math.ceil(shown / every) * CELL_PX });
-    const context = canvas.getContext("2d");
-    for (let cell = 0; cell < shown; cell += 1) {
-      context.drawImage(image, (cell % columns) * STEP_PX, Math.floor(cell / columns) * STEP_PX, CELL_PX - 4, CELL_PX - 4,
-        (cell % every) * CELL_PX + 2, Math.floor(cell / every) * CELL_PX + 2, CELL_PX - 4, CELL_PX - 4);
-    }
-  };
-  image.src = address;
-  canvas.drawn = image.decode().then(lay, () => {});
-  return canvas;
-}
-
-/** Some of the pictures as they will be used: drawn anew whenever a setting or a choice changes, one drawing at a time. */
-function overview(desk, upload, { shown, suggested }) {
-  const draw = (count) => sheet(fileUrl("upload", upload, { v: Date.now() }), count, "Some of your pictures, as the model will see them");
-  const place = h("figure.overview", { id: "overview" }, draw(shown), h("figcaption.muted", "As the model will see them"));
-  let again = false;
-  desk.drawAgain = async () => {
-    again = true;
-    if (place.ariaBusy === "true") return;
-    place.ariaBusy = "true";
-    while (again && place.isConnected) {
-      again = false;
-      const count = await call("draw_upload", { upload, settings: { ...suggested, ...kept()?.settings } }).catch(() => 0);
-      if (!count || again || !place.isConnected) continue;
-      const canvas = draw(count);
-      await canvas.drawn;
-      place.firstChild.replaceWith(canvas);
-    }
-    place.ariaBusy = "false";
-  };
-  return place;
 }
 
 /** How many frames are taken out of the films: a choice looks through the upload again. */
@@ -367,7 +336,7 @@ const classChips = (classes) => h("div.report-part",
 function refusals({ refused, refused_count: count }) {
   if (!count) return null;
   return h("details.report-part", { id: "refused" },
-    h("summary", `${plural(count, "file")} left out`),
+    h("summary", `${plural(count, "file")} cannot be used`),
     h("ul.refusals", refused.map(({ file, reason }) => h("li", h("b", file), h("span", reason)))),
     count > refused.length && h("p.muted", `and ${count - refused.length} more`));
 }

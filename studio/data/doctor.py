@@ -6,7 +6,7 @@ Pure functions over the report of a scan and the vitals of its pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ _MOST_OUTLIERS = 0.04
 _SURELY_ALIKE = 0.985
 _CUTS = (0.02, 0.05, 0.08)
 _LOOKED_AT_AGAIN = 0.9
+_COARSE_PX = 12
 _FLAT = 4.0
 _DARK, _BRIGHT = 70.0, 195.0
 _UNEVEN = 45.0
@@ -52,7 +53,8 @@ class Finding:
         pictures: ids of the pictures concerned, the clearest first; pictures that belong together stand together.
         leave_out: ids that the click leaves out.
         settings: fields of `PrepareSettings` that the click changes.
-        unused: ids that are not used while the settings are so.
+        same: ids of pictures that are the same; while the settings are so, the first of each group that is not left
+            out stands for all of it.
     """
 
     topic: str
@@ -61,12 +63,15 @@ class Finding:
     pictures: tuple[str, ...]
     leave_out: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    unused: tuple[str, ...] = ()
+    same: tuple[tuple[str, ...], ...] = ()
 
     def is_mended(self, settings: PrepareSettings, choices: Choices) -> bool:
         """Whether pictures that are prepared so have this no more."""
+        left_out = set(choices.left_out)
         if self.leave_out:
-            return set(self.leave_out) <= set(choices.left_out)
+            return set(self.leave_out) <= left_out
+        if self.same and all(len(set(group) - left_out) < 2 for group in self.same):
+            return True
         return all(getattr(settings, name) == value for name, value in self.settings.items())
 
 
@@ -163,15 +168,15 @@ def _copies(patient: _Patient) -> Finding | None:
     return Finding(
         topic="copies", sentence=sentence, remedy="Keep one of each",
         pictures=patient.ids(position for group in groups for position in group),
-        settings={"drop_duplicates": True}, unused=patient.ids(position for group in groups for position in group[1:]),
+        settings={"drop_duplicates": True}, same=tuple(map(patient.ids, groups)),
     )  # fmt: skip
 
 
 def _alike(patient: _Patient) -> Finding | None:
-    """Near-duplicates by their hashes, and those that the features find and a closer look confirms."""
+    """Near-duplicates by their hashes, and pairs that a closer look confirms."""
     places = {picture.place.label: position for position, picture in enumerate(patient.pictures)}
     groups = [[places[label] for label in group] for group in patient.scanned.report.near_duplicates]
-    groups = _joined(groups, [] if patient.features is None else _pairs_by_features(patient))
+    groups = _joined(groups, _pairs(patient))
     if not groups:
         return None
     ordered = [sorted(group, key=lambda position: -_area(patient.pictures[position])) for group in groups]
@@ -189,7 +194,7 @@ def _area(picture: Picture) -> int:
     return picture.width * picture.height
 
 
-def _joined(groups: list[list[int]], pairs: list[tuple[int, int]]) -> list[list[int]]:
+def _joined(groups: list[list[int]], pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """The groups, enlarged and merged by pairs that belong together."""
     group_of: dict[int, set[int]] = {}
     for together in [*groups, *map(list, pairs)]:
@@ -199,22 +204,30 @@ def _joined(groups: list[list[int]], pairs: list[tuple[int, int]]) -> list[list[
     return sorted(sorted(group) for group in unique.values())
 
 
-def _pairs_by_features(patient: _Patient) -> list[tuple[int, int]]:
-    """Nearest neighbours that are the same picture in another size, cut, light or mirrored; exact copies are not."""
-    unit = _unit(patient.features)
-    found = []
-    for position, (nearest, likeness) in enumerate(_nearest(unit)):
-        same_pixels = patient.pictures[position].pixel_hash == patient.pictures[nearest].pixel_hash
-        if likeness >= _LOOKED_AT_AGAIN and not same_pixels and _same_picture(patient.vitals, position, nearest):
-            found.append((min(position, nearest), max(position, nearest)))
-    return sorted(set(found))
+def _pairs(patient: _Patient) -> Iterator[tuple[int, int]]:
+    """The same picture in another size, cut or light, by features; and mirrored, which features often miss."""
+    if patient.vitals:
+        small = np.stack([_cut(_colours(vitals), 0, _COARSE_PX) for vitals in patient.vitals])
+        rows, flipped = (_unit(views.reshape(len(views), -1), axis=1) for views in (small, small[:, :, ::-1]))
+        yield from _confirmed(patient, _nearest(rows, flipped))
+    if patient.features is not None:
+        unit = _unit(patient.features, axis=0)
+        yield from _confirmed(patient, _nearest(unit, unit))
 
 
-def _nearest(unit: Features) -> list[tuple[int, float]]:
-    """For each row the position of the most similar other row, and the cosine between them."""
+def _confirmed(patient: _Patient, nearest: Iterable[tuple[int, float]]) -> Iterator[tuple[int, int]]:
+    """Those of the pairs that are alike at a closer look; exact copies are not among them."""
+    for position, (other, likeness) in enumerate(nearest):
+        same_pixels = patient.pictures[position].pixel_hash == patient.pictures[other].pixel_hash
+        if likeness >= _LOOKED_AT_AGAIN and not same_pixels and _same_picture(patient.vitals, position, other):
+            yield position, other
+
+
+def _nearest(unit: Features, among: Features) -> list[tuple[int, float]]:
+    """For each row the position of the most similar row `among` the others, and the cosine between them."""
     found = []
     for start in range(0, len(unit), 1024):
-        cosines = unit[start : start + 1024] @ unit.T
+        cosines = unit[start : start + 1024] @ among.T
         cosines[np.arange(len(cosines)), np.arange(start, start + len(cosines))] = -1
         best = cosines.argmax(axis=1)
         found += [(int(place), float(cosines[row, place])) for row, place in enumerate(best)]
@@ -235,11 +248,11 @@ def _colours(vitals: Vitals) -> Image.Image:
     return Image.fromarray(vitals.mini)
 
 
-def _cut(image: Image.Image, share: float) -> NDArray[np.float32]:
-    """float32 [24, 24, 3]: a picture without `share` of it at each edge."""
+def _cut(image: Image.Image, share: float, side: int = 24) -> NDArray[np.float32]:
+    """float32 [side, side, 3]: a picture without `share` of it at each edge."""
     margin = share * image.width
     box = (margin, margin, image.width - margin, image.height - margin)
-    return np.asarray(image.resize((24, 24), Image.Resampling.BOX, box=box)).astype(np.float32)
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX, box=box)).astype(np.float32)
 
 
 def _agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -401,10 +414,9 @@ def _distance_to_others(features: Features) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.maximum(np.concatenate(found), 0)))
 
 
-def _unit(features: Features | None) -> Features:
-    """The features with their mean taken away, each of length 1."""
-    assert features is not None
-    centred = features - features.mean(axis=0)
+def _unit(features: Features, axis: int) -> Features:
+    """The rows with their mean along `axis` (0: of all rows, 1: of each) taken away, each of length 1."""
+    centred = features - features.mean(axis=axis, keepdims=True)
     unit: Features = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
     return unit
 

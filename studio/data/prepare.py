@@ -55,7 +55,7 @@ _MOST_CLASSES = 200
 class PrepareSettings(Checked):
     """How pictures become training material."""
 
-    title: str = option("", help="What the dataset is called.")
+    title: str = option("", heading="The pictures", help="What the dataset is called.")
     resolution: int = option(
         128, help="Width and height of every picture. Twice as many pixels take about four times as long to learn.",
         unit="px", choices=RESOLUTIONS,

@@ -32,7 +32,7 @@ from studio.data.progress import Cancel, Progress, never, silent
 from studio.data.scan import Picture, Scanned, ScanReport, scan
 from studio.data.sheets import cell, to_webp
 from studio.data.sources import Named
-from studio.data.thumbnails import MOST_SHOWN, upload_sheet
+from studio.data.thumbnails import Overview, overview, upload_sheet
 from studio.errors import BadInput, Busy, Damaged, NotFound
 from studio.options import from_json, to_json
 from studio.paths import Home, bring_back, explain_disk, new_id, remove, require_space, safe_name, set_aside, write_file
@@ -310,11 +310,11 @@ class Datasets:
 
     def _draw_sheet(
         self, upload: _Upload, report: ScanReport, settings: PrepareSettings, cancelled: Cancel = never
-    ) -> int:
-        sheet, shown = upload_sheet(report, settings, doctor.read_choices(upload.folder), cancelled=cancelled,
-                                    limits=self.limits.archive)  # fmt: skip
+    ) -> Overview:
+        choices = doctor.read_choices(upload.folder)
+        sheet = upload_sheet(report, settings, choices, cancelled=cancelled, limits=self.limits.archive)
         write_file(upload.folder / SHEET_FILE, sheet)
-        return shown
+        return overview(report, settings, choices)
 
     def _choose(self, upload_id: str, change: Callable[[Choices], Choices]) -> Choices:
         upload = self._upload(upload_id)
@@ -396,9 +396,9 @@ class Datasets:
 
         return self.jobs.start_once(f"scan of {upload_id} {film}", work)
 
-    def draw_sheet(self, upload_id: str, settings: PrepareSettings) -> int:
-        """Draw the overview of a scanned upload anew, with these settings and what the artist chose; answers how many
-        pictures are on it. Raises NotFound if it was not scanned."""
+    def draw_sheet(self, upload_id: str, settings: PrepareSettings) -> Overview:
+        """Draw the overview of a scanned upload anew, with these settings and what the artist chose; answers what it
+        shows. Raises NotFound if it was not scanned."""
         upload = self._upload(upload_id)
         return self._draw_sheet(upload, self._report(upload), settings)
 
@@ -545,7 +545,7 @@ def summary(report: ScanReport) -> dict[str, Any]:
         "duplicates_count": sum(len(group) - 1 for group in report.duplicates),
         "near_duplicates": to_json(report.near_duplicates[:_SHOWN]),
         "sheet": SHEET_FILE,
-        "shown": min(count_squares(report, suggested), MOST_SHOWN),
+        "overview": to_json(overview(report, suggested)),
         "suggested": to_json(suggested),
     }
 

@@ -40,14 +40,12 @@ class Upload:
         id: of the upload.
         title: a name to show.
         count: good pictures.
-        copies: how many of them are exact copies of others.
         classes: names of the sub-folders.
     """
 
     id: str
     title: str = ""
     count: int = 0
-    copies: int = 0
     classes: tuple[str, ...] = ()
 
 
@@ -129,7 +127,7 @@ class TrainingDesk:
         if left < FEWEST:
             are_left = counted(left, "picture is left", "pictures are left")
             raise BadInput(f"Only {are_left}.", f"Take some back: a run needs at least {FEWEST}.")
-        return expected(order, dataclasses.replace(pictures, count=left, copies=0))
+        return expected(order, dataclasses.replace(pictures, count=left))
 
     def _now(self) -> Iterator[str]:
         """What stands in the way of a run that would begin now."""
@@ -198,7 +196,7 @@ def expected(order: Order, upload: Upload) -> DatasetInfo:
         title=order.title or upload.title or "Untitled",
         resolution=settings.resolution,
         channels=settings.square.channels,
-        count=max(1, upload.count - (upload.copies if settings.drop_duplicates else 0)),
+        count=upload.count,
         labels=labels,
         fingerprint="",
         mirror=settings.mirror,

@@ -53,7 +53,7 @@ class TrainConfig(Checked):
     model, `created` the date in UTC. Folders are written as text.
     """
 
-    title: str = option("Untitled", help="The name of the run, and of the model that it makes.")
+    title: str = option("Untitled", heading="The run", help="The name of the run, and of the model that it makes.")
     family: str = option(
         "stylegan2",
         help="The architecture that is trained.",
@@ -101,7 +101,7 @@ class TrainConfig(Checked):
         help="How fast the forger learns. Halve it if pictures flicker.",
         low=0,
         high=1,
-        label="Generator learning rate",
+        label="Learning rate of the forger (generator)",
         advanced=True,
     )
     d_learning_rate: float = option(
@@ -109,7 +109,7 @@ class TrainConfig(Checked):
         help="How fast the critic learns. Halve it if the critic wins.",
         low=0,
         high=1,
-        label="Discriminator learning rate",
+        label="Learning rate of the critic (discriminator)",
         advanced=True,
     )
     calm_share: float = option(
@@ -302,7 +302,7 @@ class TrainConfig(Checked):
         help="So many first layers of the critic stay as they are in the base model (Freeze-D).",
         low=0,
         high=64,
-        label="Frozen discriminator layers",
+        label="Frozen layers of the critic",
         advanced=True,
     )
 

@@ -16,6 +16,7 @@ import gradio as gr
 
 from studio.data.frames import Film
 from studio.data.prepare import PrepareSettings
+from studio.data.thumbnails import Overview
 from studio.errors import BadInput, StudioError
 from studio.families import base as networks
 from studio.options import Option, from_json, options
@@ -149,8 +150,8 @@ def upload_report(studio: Studio, visitor: Visitor, upload: str) -> dict[str, An
     return studio.datasets.report(upload)
 
 
-def draw_upload(studio: Studio, visitor: Visitor, upload: str, settings: PrepareSettings) -> int:
-    """Draw the overview of an upload as these settings, and what was chosen of it, would have it; how many are on it."""
+def draw_upload(studio: Studio, visitor: Visitor, upload: str, settings: PrepareSettings) -> Overview:
+    """Draw the overview of an upload as these settings, and what was chosen of it, would have it; what it shows."""
     studio.policy.require("upload")
     return studio.datasets.draw_sheet(upload, settings)
 
@@ -247,6 +248,7 @@ def _form(studio: Studio) -> Form:
         card = doctor.build()
     with gr.Column(elem_classes="train-step", elem_id="prepare-step", visible=False) as how:
         _heading("How")
+        gr.HTML('<div id="proof"></div>', padding=False)
         prepare: list[Any] = [control(option, prefix="prepare", value=option.default) for option in _PLAIN]
         with gr.Accordion("More", open=False, elem_classes="quiet-accordion"):
             prepare += [control(option, prefix="prepare", value=option.default) for option in _FINE]

@@ -83,8 +83,20 @@ def test_copies_and_near_copies(healthy: Path, noise, encoded) -> None:
     scanned, found = found_in(healthy)
     assert labels(scanned, found["copies"].pictures) == {"03.png", "copy.bmp"}
     assert found["copies"].settings == {"drop_duplicates": True}
-    assert labels(scanned, found["copies"].unused) == {"copy.bmp"}
+    (kept, copy), *others = found["copies"].same
+    assert not others and labels(scanned, [kept]) == {"03.png"} and labels(scanned, [copy]) == {"copy.bmp"}
+    apart = PrepareSettings(drop_duplicates=False)
+    assert not found["copies"].is_mended(apart, Choices()) and found["copies"].is_mended(PrepareSettings(), Choices())
+    assert all(found["copies"].is_mended(apart, Choices(left_out=(one,))) for one in (kept, copy))
     assert labels(scanned, found["alike"].pictures) == {"04.png", "again.jpg"} and len(found["alike"].leave_out) == 1
+
+
+def test_what_was_mirrored_is_found_without_features_and_beside_an_exact_copy(healthy: Path, noise) -> None:
+    noise(5, 140, 128).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(healthy / "mirrored.png")
+    noise(5, 140, 128).save(healthy / "copy.bmp")
+    scanned, found = found_in(healthy)
+    assert labels(scanned, found["alike"].pictures) >= {"05.png", "mirrored.png"}
+    assert labels(scanned, found["copies"].pictures) == {"05.png", "copy.bmp"}
 
 
 def test_features_find_what_was_mirrored_and_a_closer_look_keeps_what_is_not_the_same(healthy: Path, noise) -> None:

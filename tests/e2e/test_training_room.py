@@ -78,7 +78,7 @@ def test_a_folder_becomes_a_model_that_is_played_while_it_learns(page, studio_se
 
     expect(page.locator("#run-title")).to_have_text("Shapes")
     expect(page.locator(".cell").first).to_be_visible()
-    expect(page.locator("#run-figures")).to_contain_text("kimg")
+    expect(page.locator("#run-figures")).to_contain_text("Pictures seen")
     address = page.url
     assert "#run=" in address
 

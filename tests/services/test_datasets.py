@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from studio.data.prepare import PrepareSettings
+from studio.data.scan import scan
+from studio.data.thumbnails import overview
 from studio.errors import BadInput, Busy, NoSpace, NotFound, StudioError
 from studio.options import from_json
 from studio.paths import Home
@@ -51,7 +53,7 @@ def test_an_upload_becomes_a_dataset(datasets: Datasets, upload: str) -> None:
     assert report["classes"] == [{"name": "cats", "count": 5}, {"name": "dogs", "count": 4}]
     assert report["source"] == "pets" and str(datasets.home.root) not in json.dumps(report)
     assert Image.open(datasets.sheet(upload)).format == "WEBP"
-    assert report["shown"] == 8
+    assert report["overview"] == {"shown": 8, "words": "8 pictures, as the model will see them."}
     settings = {**report["suggested"], "resolution": 32, "classes_from_folders": True}
     info = datasets.prepare(upload, from_json(PrepareSettings, settings), "My pets")
     assert info == datasets.info(info.id)
@@ -74,7 +76,7 @@ def test_the_overview_shows_what_will_be_used(datasets: Datasets) -> None:
     left_out = datasets.pictures(upload)[0].id
 
     def corner(**settings: object) -> tuple[int, ...]:
-        count = datasets.draw_sheet(upload, PrepareSettings(resolution=64, **settings))
+        count = datasets.draw_sheet(upload, PrepareSettings(resolution=64, **settings)).shown
         sheet = Image.open(datasets.sheet(upload)).convert("RGB")
         assert sheet.width == 100 * count - 4
         return sheet.getpixel((8, 8))
@@ -84,7 +86,24 @@ def test_the_overview_shows_what_will_be_used(datasets: Datasets) -> None:
     assert len(set(corner(fit="crop", colour="grey"))) == 1
     datasets.leave_out(upload, [left_out])
     assert corner(fit="crop")[0] == pytest.approx(40, abs=8)
-    assert datasets.draw_sheet(upload, PrepareSettings(resolution=64, fit="tile", tiles=1)) == 15
+
+
+@pytest.mark.parametrize(
+    ("resolution", "count", "words"),
+    [
+        (32, 1, "15 squares of 5 pictures, as the model will see them."),
+        (32, 3, "40 of 105 squares of 5 pictures, as the model will see them."),
+        (32, 5, "40 of 105 squares of 5 pictures, as the model will see them. More squares along the shorter side change"
+                " nothing: they would be smaller than 32 px."),
+    ],
+)  # fmt: skip
+def test_the_overview_says_of_how_many_squares_it_shows_some(
+    tmp_path: Path, resolution: int, count: int, words: str
+) -> None:
+    for seed in range(5):
+        Image.new("RGB", (192, 96), (40 * seed, 0, 255)).save(tmp_path / f"{seed}.png")
+    settings = PrepareSettings(resolution=resolution, fit="tile", tiles=count)
+    assert overview(scan(tmp_path).report, settings).words == words
 
 
 def test_names_from_outside_never_become_paths(datasets: Datasets) -> None:

@@ -198,7 +198,7 @@ def test_the_folder_explains_itself(tmp_path, pictures):
     assert (
         "It is done" in text
         and "python -m studio.training run" in text
-        and "Generator learning rate: **0.0025**" in text
+        and "Learning rate of the forger (generator): **0.0025**" in text
     )
     assert all(f"`{name}`" in text for name in ("config.json", "events.jsonl", "checkpoints/", "snapshots/"))
     begun = next(event for event in told if isinstance(event, Started))

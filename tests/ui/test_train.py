@@ -147,10 +147,8 @@ def test_any_number_of_minutes_can_be_asked_for() -> None:
 
 
 def test_an_upload_in_a_form_is_read_and_no_pictures_are_said_plainly() -> None:
-    upload = {"id": "u", "title": "moths", "count": 9, "copies": 1, "classes": ["a", "b"]}
-    assert train.read_pictures({"upload": upload}) == Upload(
-        id="u", title="moths", count=9, copies=1, classes=("a", "b")
-    )
+    upload = {"id": "u", "title": "moths", "count": 9, "classes": ["a", "b"]}
+    assert train.read_pictures({"upload": upload}) == Upload(id="u", title="moths", count=9, classes=("a", "b"))
     with pytest.raises(BadInput, match="No pictures"):
         train.read_pictures(None)
 
@@ -176,7 +174,7 @@ def test_an_upload_is_scanned_planned_and_becomes_a_run(studio: Studio, monkeypa
     upload = uploaded(studio, [f"{'ab'[n % 2]}/{n}.png" for n in range(12)])
     report = studio.jobs.wait(train.scan_upload(studio, VISITOR, upload), 60)["result"]
     assert report["count"] == 12
-    chosen = {"id": upload, "title": "letters", "count": 12, "copies": 0, "classes": ["a", "b"]}
+    chosen = {"id": upload, "title": "letters", "count": 12, "classes": ["a", "b"]}
     given = form_values(pictures={"upload": chosen, "token": studio.sessions.open("x" * 20)}, resolution=32, title="")
     reasons, button, advanced = train.show_plan(studio, given)
     assert reasons.count("<li>") >= 1 and button["interactive"]
