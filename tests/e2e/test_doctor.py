@@ -74,6 +74,16 @@ def test_findings_are_shown_mended_and_undone(page, card) -> None:
     expect(card.locator("#doctor-summary")).to_have_text("1 exact copy not used")
     expect(page.locator("#train-plan")).to_contain_text("13 pictures")
 
+    copies = card.locator('[data-topic="copies"]')
+    copies.locator(".mend").click()
+    expect(copies.locator(".mend")).to_have_text("Keep one of each")
+    copies.get_by_role("button", name="Look at all 2").click()
+    copies.get_by_role("button", name="used, leave it out").first.click()
+    expect(copies.locator(".mend")).to_be_hidden()  # one by one they are left out where that was done
+    expect(page.locator("#train-plan")).to_contain_text("13 pictures")
+    copies.get_by_role("button", name="left out, take it back").click()
+    copies.locator(".mend").click()
+
     frames.locator(".mend").click()
     expect(frames.locator(".mend")).to_have_text("Undo")
     page.locator("#prepare-step").get_by_text("More").click()
@@ -101,6 +111,24 @@ def test_single_pictures_are_left_out_and_cut_by_keyboard_on_a_phone(page, card)
     expect(card.locator("#doctor-summary")).to_have_text("1 exact copy not used, 1 square drawn by hand")
     expect(card.locator("#all-pictures .thumb.cut")).to_have_count(1)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_overview_is_enlarged_and_on_a_phone_some_of_it_stays_beside_the_settings(page, card) -> None:
+    expect(page.locator("#overview figcaption")).to_have_text("13 pictures, as the model will see them.")
+    expect(page.locator("#proof")).to_be_hidden()
+    page.get_by_role("button", name="Enlarge the overview").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#enlarged-overview")).to_contain_text("13 pictures, as the model will see them.")
+    page.keyboard.press("Escape")
+    expect(page.locator("#enlarged-overview")).to_have_count(0)
+
+    page.set_viewport_size({"width": 390, "height": 844})
+    proof = "document.querySelector('#proof canvas').toDataURL()"
+    before = page.evaluate(proof)
+    page.locator("#prepare-drop_duplicates").scroll_into_view_if_needed()
+    expect(page.locator("#proof")).to_be_in_viewport()
+    page.locator("#prepare-colour").get_by_text("Grey", exact=True).click()
+    page.wait_for_function(f"(before) => {proof} !== before", arg=before)
 
 
 def test_a_reload_keeps_the_pictures_and_what_was_mended(page, card) -> None:

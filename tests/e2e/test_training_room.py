@@ -112,9 +112,11 @@ def test_a_folder_becomes_a_model_that_is_played_while_it_learns(page, studio_se
     page.wait_for_timeout(LEARNING_MS)
     page.locator("#stop-run").click()
     expect(page.locator("#to-shelf")).to_be_visible()
+    expect(page.locator("#keep-stage")).to_be_hidden()  # the end stands there already
     before = page.locator(".growth-frame:not(.other-frame)").screenshot()
     page.locator("#scrub").focus()
     page.keyboard.press("Home")
+    expect(page.locator("#keep-stage")).to_be_visible()
     page.wait_for_timeout(1500)
     assert page.locator(".growth-frame:not(.other-frame)").screenshot() != before
     with page.expect_download() as download:
