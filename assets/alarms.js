@@ -86,9 +86,9 @@ function offerBest(view, summary, told) {
   const words = newest ? `The model is at its best now, at ${amount(found.kimg)}.` : `The best stage measured was at ${amount(found.kimg)}.`;
   view.best.replaceChildren(h("div.banner.good", { role: "status" },
     h("div", h("strong", words), h("p", `KID ${number(found.kid)}: the lower, the nearer its pictures are to the look of yours.${summary.model_id && !newest ? " The end of the run is on the shelf; this stage can stand beside it." : ""}`),
-      h("div.best-actions",
+      !(newest && summary.model_id) && h("div.best-actions",
         h("button.button.small.primary", { type: "button", id: "play-best", onclick: () => openInPlayer({ model: `${view.run}@${found.step}` }) }, icon("play"), "Play it"),
-        mayKeep() && !(newest && summary.model_id) && h("button.button.small", { type: "button", id: "keep-best", onclick: ({ currentTarget }) => keep(view.run, found.step, currentTarget) }, "Put it on the shelf")))));
+        mayKeep() && h("button.button.small", { type: "button", id: "keep-best", onclick: ({ currentTarget }) => keep(view.run, found.step, currentTarget) }, "Put it on the shelf")))));
 }
 
 export const mayKeep = () => session.may.train && session.may.shelf;

@@ -10,8 +10,8 @@ const field = (key) => (record) => record[key];
 
 const CHARTS = [
   {
-    id: "losses", title: "Losses", from: "figures", explanation: "A game, not a descent: steady is good, falling is not the aim.",
-    lines: [{ read: metric("loss_g"), name: "forger (generator)", colour: LIME }, { read: metric("loss_d"), name: "critic (discriminator)", colour: BLUE }],
+    id: "losses", title: "Losses", from: "figures", explanation: "Of the forger (generator) and the critic (discriminator). A game, not a descent: steady is good, falling is not the aim.",
+    lines: [{ read: metric("loss_g"), name: "forger", colour: LIME }, { read: metric("loss_d"), name: "critic", colour: BLUE }],
   },
   {
     id: "sign", title: "Critic's certainty on your pictures", from: "figures", range: [-1, 1],

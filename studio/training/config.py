@@ -70,6 +70,7 @@ class TrainConfig(Checked):
     kimg: float = option(
         0.0,
         heading="Length",
+        label="Pictures at most",
         help="Stop after so many thousand pictures; 0 goes on until the time is used.",
         low=0,
         high=1_000_000,

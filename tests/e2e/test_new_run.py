@@ -62,6 +62,7 @@ def test_any_number_of_minutes_and_a_wrong_one_is_said_at_once(page) -> None:
     page.locator("#other-minutes input").fill("12")
     expect(page.locator("#train-plan")).to_contain_text("In 12 minutes")
     page.locator("#other-minutes input").fill("-1")
+    expect(page.locator("#train-plan .problem")).to_be_visible()
     expect(page.locator("#train-plan")).to_contain_text("Minutes")
     expect(page.locator("#start-training")).to_be_disabled()
     page.locator("#train-minutes").get_by_text("5 minutes").click()
