@@ -574,10 +574,10 @@ def _findings(scanned: Scanned, cancelled: Cancel) -> tuple[Finding, ...]:
 
 
 def _source_name(named: list[Named]) -> str:
-    """The folder that all files share, or the name of a single zip; else "upload"."""
+    """The folder that all files share, or the name of a single zip; else "My pictures"."""
     tops = {one.label.split("/")[0] for one in named}
     top = tops.pop() if len(tops) == 1 else ""
-    return (top.rpartition(".")[0] or top) if top else "upload"
+    return (top.rpartition(".")[0] or top) if top else "My pictures"
 
 
 def _chunks(content: Content) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -161,13 +162,14 @@ class Jobs:
         return self.status(job_id)
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
-        """Cancel all jobs and wait for each; for when the studio closes."""
+        """Cancel all jobs and wait for them, so long all together; for when the studio closes."""
         with self._lock:
             jobs, threads = list(self._jobs.values()), list(self._threads.values())
         for job in jobs:
             job.cancel()
+        deadline = time.monotonic() + timeout_seconds
         for thread in threads:
-            thread.join(timeout_seconds)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _job(self, job_id: str) -> Job:
         with self._lock:

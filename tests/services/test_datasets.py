@@ -269,3 +269,13 @@ def test_a_job_can_be_stopped(datasets: Datasets, upload: str) -> None:
     with pytest.raises(NotFound):
         datasets.jobs.status("unknown")
     datasets.jobs.stop()
+
+
+def test_jobs_that_do_not_stop_are_waited_for_all_together_no_longer_than_said() -> None:
+    jobs, end = Jobs(), threading.Event()
+    for _ in range(20):
+        jobs.start(lambda job: end.wait(60))
+    begun = time.monotonic()
+    jobs.stop(timeout_seconds=0.5)
+    end.set()
+    assert 0.5 <= time.monotonic() - begun < 5
