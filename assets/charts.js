@@ -19,7 +19,7 @@ const CHARTS = [
     lines: [{ read: metric("sign"), name: "r", colour: VIOLET }],
   },
   {
-    id: "augmentation", title: "Augmentation strength", from: "figures", range: [0, 1],
+    id: "augmentation", title: "Augmentation strength", from: "figures", range: [0, 1], optional: true,
     explanation: "How strongly pictures are varied before the critic sees them, p.",
     lines: [{ read: metric("augment_p"), name: "p", colour: CORAL }],
   },
@@ -150,7 +150,7 @@ function columns(records, lines, axis) {
 }
 
 /** Whether any line has a number. */
-const tells = (columns) => Boolean(columns?.slice(1).some((column) => column.some((value) => value !== null)));
+const tells = (columns) => Boolean(columns?.slice(1).some((column) => column.some(Boolean)));
 
 function showValues({ plot, about, values }, at) {
   about.lines.forEach((_, index) => {
