@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 FIRST_KIMG = 0.25
-"""Before so many thousand pictures nothing but broken numbers and divergence is judged: networks find their feet."""
+"""Before so many thousand pictures nothing but broken numbers, divergence and long steps is judged: networks find their
+feet."""
 
 
 class Verdict(IntEnum):
@@ -40,7 +41,8 @@ class Vitals:
         sign: r_t, the mean sign of the critic on real pictures, -1 to 1.
         augment_p: strength of ADA, 0 to 1. adaptive: whether ADA is used.
         sighted: whether the critic sees with a network that was trained before.
-        figures: means since the last reading: loss_g, loss_d, real_logit, fake_logit, g_norm, d_norm (of gradients).
+        figures: means since the last reading: loss_g, loss_d, real_logit, fake_logit, g_norm, d_norm (of gradients),
+            g_moved, d_moved (the length of a step as a share of the weights').
         diversity: of a sheet drawn since the last reading, else None. highest_diversity: that of the best sheet so far.
         copied, coverage: of a snapshot judged since the last reading, else None: the share of copies among its pictures, and
             the share of the dataset that has one of them near by.
@@ -151,6 +153,25 @@ class Divergence(Detector):
         large = self._large(largest > self.LARGEST, vitals.kimg)
         runaway = self._runaway(largest > self.RUNAWAY, vitals.kimg)
         return Verdict.GRAVE if runaway else Verdict(large)
+
+
+class Overwriting(Detector):
+    """Steps are so long beside the weights that each throws away what was learned before."""
+
+    SHARE = 0.1  # healthy runs of every family stay below 0.03, rates a thousand times as high above 0.15
+    READINGS = 3
+
+    topic = "strides"
+    message = "Each step throws away much of what was learned: the learning rates are far too high."
+    hint = "Lower the learning rates."
+    remedies = ("slower",)
+
+    def __init__(self) -> None:
+        self._long = Lasting(0.0, self.READINGS)
+
+    def judge(self, vitals: Vitals) -> Verdict:
+        moved = max(vitals.figures.get("g_moved", 0.0), vitals.figures.get("d_moved", 0.0))
+        return Verdict(self._long(moved > self.SHARE, vitals.kimg))
 
 
 class Collapse(Detector):
@@ -333,6 +354,7 @@ class Copies(Detector):
 DETECTORS: tuple[type[Detector], ...] = (
     NotNumbers,
     Divergence,
+    Overwriting,
     Collapse,
     Overfitting,
     Fooled,

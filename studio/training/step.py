@@ -128,7 +128,7 @@ def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor 
         for name, weight, term in generator_terms(bench, state, plain, made, made_label, beside, label):
             metrics[name], loss = term.detach(), loss + weight * term
     figures = [*metrics.values(), *moving(state)]
-    metrics["g_norm"] = descend(bench, state.g_optimizer, loss, "forger", figures)
+    metrics["g_norm"], metrics["g_moved"] = descend(bench, state.g_optimizer, loss, "forger", figures)
     return metrics, (plain.detach(), made_label, tuple(maps.detach() for maps in seen))
 
 
@@ -216,7 +216,8 @@ def discriminator_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics
         signs = objective.signs(real_logits.detach(), fake_logits.detach())
         certain, shares = signs.sum(), bench.world.size
         metrics |= {name: term.detach() for name, term in terms.items()}
-        metrics["d_norm"] = descend(bench, state.d_optimizer, loss, "critic", [certain, *metrics.values()])
+        figures = [certain, *metrics.values()]
+        metrics["d_norm"], metrics["d_moved"] = descend(bench, state.d_optimizer, loss, "critic", figures)
     clip_weights(state.discriminator, config.weight_clip)
     state.sign_sum, state.sign_count = state.sign_sum + certain * shares, state.sign_count + signs.numel() * shares
     return metrics
@@ -304,13 +305,13 @@ def update_augmentation(config: TrainConfig, state: TrainState) -> None:
 
 def descend(
     bench: Bench, optimizer: torch.optim.Optimizer, loss: Tensor, whose: str, figures: Sequence[Tensor] = ()
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """One step down the slope of `loss`, unless it or a slope is not finite: then nothing moves.
 
     Several processes take the mean of their slopes, and of the `figures`, which are overwritten by it.
 
     Returns:
-        the length of the slope, a scalar on the device.
+        the length of the slope, and that of the step as a share of the weights' own; scalars on the device.
 
     Raises:
         NotFinite: with the one thing to change.
@@ -323,9 +324,20 @@ def descend(
     bench.world.average([loss, *slopes, *figures])
     sizes = torch.stack([loss, *torch._foreach_norm(slopes)])
     bench.watch.guard(optimizer, sizes.isfinite().all(), whose)
-    optimizer.step()
+    moved = _step(optimizer, weights)
     bench.beat()
-    return cast(Tensor, torch.linalg.vector_norm(sizes[1:]))
+    return cast(Tensor, torch.linalg.vector_norm(sizes[1:])), moved
+
+
+@torch.no_grad()
+def _step(optimizer: torch.optim.Optimizer, weights: Sequence[Tensor]) -> Tensor:
+    """Let the optimizer move the weights; how far, as a share of their length (biases, which begin at 0, left out)."""
+    matrices = [weight for weight in weights if weight.ndim > 1]
+    before = [weight.clone() for weight in matrices]
+    optimizer.step()
+    torch._foreach_sub_(before, matrices)
+    way, length = (torch.linalg.vector_norm(torch.stack(torch._foreach_norm(one))) for one in (before, matrices))
+    return cast(Tensor, way / length)
 
 
 def _mean(logits: Tensor) -> Tensor:

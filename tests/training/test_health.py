@@ -94,6 +94,13 @@ def test_a_critic_that_learns_nothing_is_seen():
     assert topics(reading(k / 8, real=0.5, fake=6.0 if k % 3 else -1.0) for k in range(40)) == []
 
 
+def test_steps_that_throw_away_what_was_learned_are_seen_at_once():
+    usual = [reading(k / 100, figures={"g_moved": 0.012, "d_moved": 0.02}) for k in range(20)]
+    assert topics(usual) == []
+    for whose in ("g_moved", "d_moved"):
+        assert topics([*usual, *(reading(0.2 + k / 100, figures={whose: 0.2}) for k in range(4))]) == ["strides"]
+
+
 def test_a_signal_that_vanishes_is_seen():
     lively = [reading(k / 8, figures={"g_norm": 2.0}) for k in range(20)]
     faint = [reading(2.5 + k / 8, figures={"g_norm": 1e-6}) for k in range(20)]

@@ -83,6 +83,21 @@ def test_it_changes_what_is_learned(folder, name):
     assert {"g_norm", "d_norm"} <= told.keys() and told["g_norm"] > 0 and told["d_norm"] > 0
 
 
+@torch.no_grad()
+def how_far(before, now):
+    then, now = ([weight for weight in network.parameters() if weight.ndim > 1] for network in (before, now))
+    way = sum(float((a - b).square().sum()) for a, b in zip(now, then, strict=True)) ** 0.5
+    return way / sum(float(weight.square().sum()) for weight in now) ** 0.5
+
+
+def test_how_far_a_step_moved_the_weights_is_told(folder):
+    config = config_of(folder, {})
+    before, _ = after(bench_of(config), 2)
+    state, told = after(bench_of(config), 3)
+    for name, network in (("g_moved", "generator"), ("d_moved", "discriminator")):
+        assert 0 < told[name] == pytest.approx(how_far(getattr(before, network), getattr(state, network)), rel=1e-4)
+
+
 @pytest.mark.parametrize("name", REGULARISED)
 def test_a_resumed_run_is_bit_equal(folder, tmp_path, name):
     config = config_of(folder, REGULARISED[name])
