@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,10 @@ CALM = 0.25
 MOVING = ("w_avg", "magnitude_ema")
 """Buffers of G that follow means over the pictures it makes; the mean of several processes' is that of all pictures."""
 
+MOVED_INTERVAL = 4
+"""How often it is measured how far a step moves the weights."""
+
+Player = Literal["g", "d"]
 Seen = tuple[Tensor, ...]
 """What a critic of `Seeing` saw of pictures."""
 Made = tuple[Tensor, Tensor | None, Seen]
@@ -128,7 +132,7 @@ def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor 
         for name, weight, term in generator_terms(bench, state, plain, made, made_label, beside, label):
             metrics[name], loss = term.detach(), loss + weight * term
     figures = [*metrics.values(), *moving(state)]
-    metrics["g_norm"], metrics["g_moved"] = descend(bench, state.g_optimizer, loss, "forger", figures)
+    metrics |= descend(bench, state, "g", loss, figures)
     return metrics, (plain.detach(), made_label, tuple(maps.detach() for maps in seen))
 
 
@@ -190,7 +194,7 @@ def path_length_step(bench: Bench, state: TrainState) -> Metrics:
         )
         loss = penalty.mean() * config.path_length_interval
     figure = penalty.detach().mean()
-    descend(bench, state.g_optimizer, loss, "forger", [figure, *moving(state)])
+    descend(bench, state, "g", loss, [figure, *moving(state)])
     state.path_mean = mean.detach()
     return {"path_length": state.path_mean, "path_penalty": figure}
 
@@ -216,8 +220,7 @@ def discriminator_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics
         signs = objective.signs(real_logits.detach(), fake_logits.detach())
         certain, shares = signs.sum(), bench.world.size
         metrics |= {name: term.detach() for name, term in terms.items()}
-        figures = [certain, *metrics.values()]
-        metrics["d_norm"], metrics["d_moved"] = descend(bench, state.d_optimizer, loss, "critic", figures)
+        metrics |= descend(bench, state, "d", loss, [certain, *metrics.values()])
     clip_weights(state.discriminator, config.weight_clip)
     state.sign_sum, state.sign_count = state.sign_sum + certain * shares, state.sign_count + signs.numel() * shares
     return metrics
@@ -271,7 +274,7 @@ def smoothing_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics:
         terms = smoothing_terms(bench, state, sides)
         loss = torch.stack(list(terms.values())).sum()
         metrics = {name: term.detach() for name, term in terms.items()}
-        descend(bench, state.d_optimizer, loss * bench.config.r1_interval, "critic", list(metrics.values()))
+        descend(bench, state, "d", loss * bench.config.r1_interval, list(metrics.values()))
     return metrics
 
 
@@ -303,19 +306,18 @@ def update_augmentation(config: TrainConfig, state: TrainState) -> None:
     state.sign_sum, state.sign_count = torch.zeros_like(state.sign_sum), 0
 
 
-def descend(
-    bench: Bench, optimizer: torch.optim.Optimizer, loss: Tensor, whose: str, figures: Sequence[Tensor] = ()
-) -> tuple[Tensor, Tensor]:
-    """One step down the slope of `loss`, unless it or a slope is not finite: then nothing moves.
+def descend(bench: Bench, state: TrainState, player: Player, loss: Tensor, figures: Sequence[Tensor] = ()) -> Metrics:
+    """One step of a player down the slope of `loss`, unless it or a slope is not finite: then nothing moves.
 
     Several processes take the mean of their slopes, and of the `figures`, which are overwritten by it.
 
     Returns:
-        the length of the slope, and that of the step as a share of the weights' own; scalars on the device.
+        the length of the slope, and now and then that of the step as a share of the weights' own.
 
     Raises:
         NotFinite: with the one thing to change.
     """
+    optimizer = state.g_optimizer if player == "g" else state.d_optimizer
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
@@ -323,15 +325,19 @@ def descend(
     loss = loss.detach()
     bench.world.average([loss, *slopes, *figures])
     sizes = torch.stack([loss, *torch._foreach_norm(slopes)])
-    bench.watch.guard(optimizer, sizes.isfinite().all(), whose)
-    moved = _step(optimizer, weights)
+    bench.watch.guard(optimizer, sizes.isfinite().all(), "forger" if player == "g" else "critic")
+    metrics = {f"{player}_norm": cast(Tensor, torch.linalg.vector_norm(sizes[1:]))}
+    if state.step % MOVED_INTERVAL:
+        optimizer.step()
+    else:
+        metrics[f"{player}_moved"] = moved_by(optimizer, weights)
     bench.beat()
-    return cast(Tensor, torch.linalg.vector_norm(sizes[1:])), moved
+    return metrics
 
 
 @torch.no_grad()
-def _step(optimizer: torch.optim.Optimizer, weights: Sequence[Tensor]) -> Tensor:
-    """Let the optimizer move the weights; how far, as a share of their length (biases, which begin at 0, left out)."""
+def moved_by(optimizer: torch.optim.Optimizer, weights: Sequence[Tensor]) -> Tensor:
+    """Let the optimizer take its step; how far, as a share of the weights' length (without biases, which begin at 0)."""
     matrices = [weight for weight in weights if weight.ndim > 1]
     before = [weight.clone() for weight in matrices]
     optimizer.step()

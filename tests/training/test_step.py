@@ -109,10 +109,10 @@ def test_nothing_moves_when_a_slope_is_no_number(pictures):
     bench = bench_of(pictures)
     state = new_state(bench.config, CPU)
     weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = torch.optim.SGD([weight], lr=1.0)
+    state.d_optimizer = torch.optim.SGD([weight], lr=1.0)
     for loss in (weight.sum() * float("nan"), (weight - 1).sqrt().sum()):
         with pytest.raises(NotFinite):
-            steps.descend(bench, optimizer, loss, "critic")
+            steps.descend(bench, state, "d", loss)
     assert torch.equal(weight, torch.ones(3)) and state.step == 0
 
 

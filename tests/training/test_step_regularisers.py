@@ -92,8 +92,8 @@ def how_far(before, now):
 
 def test_how_far_a_step_moved_the_weights_is_told(folder):
     config = config_of(folder, {})
-    before, _ = after(bench_of(config), 2)
-    state, told = after(bench_of(config), 3)
+    before, _ = after(bench_of(config), 4)
+    state, told = after(bench_of(config), 5)
     for name, network in (("g_moved", "generator"), ("d_moved", "discriminator")):
         assert 0 < told[name] == pytest.approx(how_far(getattr(before, network), getattr(state, network)), rel=1e-4)
 
