@@ -224,15 +224,16 @@ class Overfitting(Detector):
 
     def __init__(self) -> None:
         self._wins, self._often = Lasting(self.KIMG), Lasting(self.OFTEN_KIMG)
-        self._sign, self._kimg = 0.0, 0.0
+        self._sum, self._weight, self._kimg = 0.0, 0.0, 0.0
 
     def judge(self, vitals: Vitals) -> Verdict:
         kept = 0.5 ** (max(0.0, vitals.kimg - self._kimg) / self.SMOOTHING_KIMG)
-        self._sign, self._kimg = kept * self._sign + (1 - kept) * vitals.sign, vitals.kimg
+        self._sum, self._weight = kept * self._sum + (1 - kept) * vitals.sign, kept * self._weight + (1 - kept)
+        self._kimg, sign = vitals.kimg, self._sum / max(self._weight, 1e-6)
         helpless = vitals.augment_p > self.AUGMENT_HIGH or not vitals.adaptive
         sure, often_sure = (self.SIGHTED_SIGN,) * 2 if vitals.sighted else (self.SIGN, self.OFTEN_SIGN)
-        often = helpless and self._sign > often_sure and vitals.epochs > self.OFTEN_EPOCHS
-        wins = self._wins(helpless and self._sign > sure, vitals.kimg)
+        often = helpless and sign > often_sure and vitals.epochs > self.OFTEN_EPOCHS
+        wins = self._wins(helpless and sign > sure, vitals.kimg)
         return Verdict(self._often(often, vitals.kimg) or wins)
 
 
