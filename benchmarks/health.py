@@ -201,6 +201,7 @@ def make_config(case: Case, dataset: Path, channels: int, seconds: float) -> Tra
     settings: dict[str, Any] = {"resolution": SIZE_PX, "channels": channels, "classes": 0}
     manners: dict[str, Any] = {"r1_gamma": 0.02, "path_length_weight": 0.0, "style_mixing": 0.5, "ada_speed_kimg": 20.0}
     if case.family == "projected":
+        seconds *= PROJECTED
         settings |= {"z_dim": 128, "width": 16, "critic_width": 32, "projected": True}
         manners = {
             "objective": "hinge", "augment": "diffaugment", "path_length_weight": 0.0, "style_mixing": 0.0, "r1_gamma": 0.0,
@@ -217,7 +218,7 @@ def make_config(case: Case, dataset: Path, channels: int, seconds: float) -> Tra
         }  # fmt: skip
     config = TrainConfig(
         title=case.name, family="fastgan" if case.family == "projected" else case.family, settings=settings,
-        dataset=str(dataset), minutes=seconds * (PROJECTED if case.family == "projected" else 1) / 60, seed=case.seed, threads=1, device="cpu", ema_kimg=0.5,
+        dataset=str(dataset), minutes=seconds / 60, seed=case.seed, threads=1, device="cpu", ema_kimg=0.5,
         checkpoint_seconds=8.0, preview_seconds=3.0, snapshot_count=2, **{"batch": 16, **manners, **case.changes},
     )  # fmt: skip
     return SETTINGS_PLANTS.get(case.plant, lambda unchanged: unchanged)(config)
@@ -310,7 +311,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument(
-        "--seconds", type=float, default=0.0, help="length of each run [45; 25 if quick; twice that for a FastGAN]"
+        "--seconds", type=float, default=0.0, help="length of each run, of a FastGAN half [45; 25 if quick]"
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--results", type=Path, default=Path(tempfile.gettempdir()) / "studio-health.jsonl")
