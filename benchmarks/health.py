@@ -310,9 +310,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default="", help="cases whose name holds this")
-    parser.add_argument(
-        "--seconds", type=float, default=0.0, help="length of each run, of a FastGAN half [45; 25 if quick]"
-    )
+    parser.add_argument("--seconds", type=float, default=0.0, help="of each run, twice for a FastGAN [45; 25 if quick]")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--results", type=Path, default=Path(tempfile.gettempdir()) / "studio-health.jsonl")
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
