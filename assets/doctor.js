@@ -67,7 +67,8 @@ function refresh(desk) {
 
 /** What is not used, and what was drawn by hand. */
 function sum(desk) {
-  const copies = desk.findings.flatMap(({ same }) => same.flat()).filter((id) => unusedAs(desk, id) === "a copy").length;
+  const groups = desk.findings.filter((finding) => isSet(desk, finding)).flatMap(({ same }) => same);
+  const copies = groups.reduce((count, group) => count + Math.max(0, stillIn(desk, group).length - 1), 0);
   const squares = Object.keys(desk.squares).length;
   return [desk.left_out.length && `${plural(desk.left_out.length, "picture")} left out`,
     copies && `${plural(copies, "exact copy", "exact copies")} not used`,
