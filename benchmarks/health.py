@@ -187,7 +187,7 @@ def healthy() -> Iterator[Case]:
         changes={"objective": "least_squares", "ada_target": 0.6},
     )  # fmt: skip
     yield Case(
-        name="dcgan, wasserstein with penalty", pictures="emoji128", family="dcgan", seed=52,
+        name="mlp, wasserstein with penalty", pictures="emoji128", family="mlp", seed=52,
         changes={"objective": "wasserstein", "gradient_penalty": 10.0, "d_steps": 3},
     )  # fmt: skip
     yield Case(name="stylegan2, path length", pictures="icons128", seed=53, changes={"path_length_weight": 2.0})

@@ -90,6 +90,15 @@ def test_a_folder_becomes_a_model_that_is_played_while_it_learns(page, studio_se
     expect(second.locator("#run-title")).to_have_text("Shapes")
     second.close()
 
+    # another run waits for its turn, and says so
+    page.locator(".dataset").first.click()
+    expect(page.locator("#train-plan")).to_contain_text("Another run is learning.")
+    page.locator("#start-training").click()
+    expect(page.locator("#run-state")).to_have_text("Waiting until the run before it is done.")
+    expect(page.locator(".growth-frame").first).to_have_attribute("data-words", "The run before it comes first.")
+    page.locator("#delete-run").click()
+    expect(page.locator("#run-title")).to_have_text("Shapes")
+
     # play it while it learns: a cell of the preview opens in the player
     page.locator(".cell").nth(3).click()
     expect(page.locator("#live-canvas")).to_be_visible()
