@@ -109,7 +109,7 @@ CARDS: dict[str, Shown] = {
         title="Headlands",
         trained_on=_PAINTINGS,
         origin="Trained by the trainer of Latent Studio for 20 of 30 minutes on two cores of a Xeon with AMX, as planned,"
-        " starting from Naturalist, grown from 64 to 128 px; the best stage by its scores.",
+        " starting from an earlier Naturalist, grown from 64 to 128 px; the best stage by its scores.",
         summary="Rocks, sails, groves and grey evening water that Monet did not paint, 128 px: what half an hour on a laptop"
         " makes of a naturalist's plates and his paintings.",
         weaknesses="Groves repeat one lattice of trunks, and brush strokes stand out as if embossed. KID 0.26, precision 0.81"

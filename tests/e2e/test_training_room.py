@@ -136,8 +136,8 @@ def test_a_folder_becomes_a_model_that_is_played_while_it_learns(page, studio_se
     page.locator("#to-shelf").click()
     card = page.locator(".model-card", has=page.get_by_role("heading", name="Shapes", exact=True))
     expect(card).to_contain_text("yours")
-    config = json.loads(next(studio_server.home.glob("runs/*/config.json")).read_text())
-    assert config["seed"] == 5
+    run = address.partition("#run=")[2]
+    assert json.loads((studio_server.home / "runs" / run / "config.json").read_text())["seed"] == 5
     card.get_by_role("button", name="About").click()
     expect(page.get_by_role("dialog")).to_contain_text("Shapes")
     page.get_by_role("dialog").get_by_role("button", name="Play").click()
