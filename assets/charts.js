@@ -107,7 +107,7 @@ function chart(view, about) {
   const values = lines.map(() => h("b", "–"));
   const swatches = lines.map((line, index) => h(`i.dash-${index}`, { style: { background: line.colour } }));
   const place = h("div.chart-place", { role: "img" });
-  const element = h("figure.chart", { id: `chart-${id}` },
+  const element = h("figure.chart", { id: `chart-${id}`, hidden: true },
     h("figcaption", h("span.chart-title", { title: explanation }, title),
       h("span.chart-legend", lines.map((line, index) => h("span", swatches[index], `${line.name} `, values[index])))),
     place);

@@ -54,7 +54,8 @@ function advice(desk) {
   const left = findings.filter((finding) => !isMended(desk, finding)).length;
   if (!findings.length) return "Nothing to mend.";
   if (!left) return "All that was found is mended.";
-  return `${plural(left, left < findings.length ? "more thing" : "thing")} could be mended. Nothing changes unless you click.`;
+  const done = findings.length - left;
+  return `${plural(left, "thing")} could be mended by a click${done ? `; ${done} ${done === 1 ? "is" : "are"} mended` : ""}.`;
 }
 
 /** Everything that depends on what is chosen: buttons, left-out pictures, the sum below. */

@@ -302,12 +302,12 @@ function celebrate({ title, model_id: model }) {
   if (model) notice(`${title} is on the shelf.`, { action: "Play it", onaction: () => openInPlayer({ model }) });
 }
 
-function sentence({ state, seconds_left: left, message, hint, model_id: model }) {
+function sentence({ state, fraction, seconds_left: left, message, hint, model_id: model }) {
   const said = [message, hint].filter(Boolean).join(" ");
   return {
     waiting: "Waiting until the run before it is done.",
     starting: "The trainer is waking up.",
-    training: left > 0 ? `Learning. About ${duration(left)} to go; you can close this page.` : "Learning. You can close this page.",
+    training: fraction >= 1 ? "The time is used. The end is being measured and saved." : left > 0 ? `Learning. About ${duration(left)} to go; you can close this page.` : "Learning. You can close this page.",
     pausing: "It ends the step that it is at, saves, and then pauses.",
     paused: "Paused. Everything is saved.",
     stopping: "Finishing: the model is being put on the shelf.",

@@ -33,7 +33,7 @@ export function sheet(address, count, alt, { every = SHEET_COLUMNS, most = count
  * `settings()` says how they are prepared. `proof` is one row of them, for where the settings stand far from the overview.
  */
 export function overview(upload, first, settings) {
-  const proof = h("div.proof", { ariaHidden: "true" });
+  const proof = h("div.proof", { ariaHidden: "true", onclick: () => enlarge.click() });
   const enlarge = h("button.sheet-button", { type: "button", ariaLabel: "Enlarge the overview", title: "Enlarge" });
   const caption = h("figcaption.muted");
   const element = h("figure.overview", { id: "overview" }, enlarge, caption);
@@ -43,7 +43,7 @@ export function overview(upload, first, settings) {
     const canvases = [draw(), draw({ every: PROOFS, most: PROOFS })];
     if (enlarge.hasChildNodes()) await Promise.all(canvases.map(({ drawn }) => drawn));
     enlarge.replaceChildren(canvases[0]);
-    proof.replaceChildren(canvases[1]);
+    proof.replaceChildren(canvases[1], h("p.muted", words));
     caption.textContent = words;
     enlarge.onclick = () => enlarged(draw, words);
   };

@@ -57,7 +57,7 @@ class PrepareSettings(Checked):
 
     title: str = option("", heading="The pictures", help="What the dataset is called.")
     resolution: int = option(
-        128, help="Width and height of every picture. Twice as many pixels take about four times as long to learn.",
+        128, help="Width and height of every picture. Twice the width takes about four times as long to learn.",
         unit="px", choices=RESOLUTIONS,
     )  # fmt: skip
     fit: str = option(

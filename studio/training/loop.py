@@ -109,16 +109,21 @@ def _step(sitting: Sitting) -> Iterator[events.RunEvent]:
 
 
 def _pause(sitting: Sitting, reason: str) -> Iterator[events.RunEvent]:
-    sitting.saved_step = -1  # time passed since a checkpoint of this very step: what is said is what it goes on from
-    yield from turns.save(sitting)
+    yield from _save_now(sitting)
     describe(sitting, f"It rests after {sitting.state.seconds / 60:.1f} minutes of training.")
     yield events.Paused(reason=reason, **sitting.stamp())
+
+
+def _save_now(sitting: Sitting) -> Iterator[events.RunEvent]:
+    """Time passed since a checkpoint of this very step: what is said at the end is what it goes on from."""
+    sitting.saved_step = -1
+    yield from turns.save(sitting)
 
 
 def _finish(sitting: Sitting) -> Iterator[events.RunEvent]:
     """The last snapshot and sheet, then the model's folder; doing it twice changes nothing."""
     try:
-        yield from turns.save(sitting)
+        yield from _save_now(sitting)
     except NotFinite as error:
         yield from rescue.roll_back(sitting, broken(error))
     yield from turns.preview(sitting)

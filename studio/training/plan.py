@@ -470,7 +470,7 @@ def _reasons(
     if config.family == "stylegan2" and not config.path_length_weight:
         yield "In a short run nothing is spent on an even latent space; from an hour on it is."
     if 0 < info.count < 50:
-        yield "Fewer than 50 pictures give a model that mostly repeats them; a hundred or more are better."
+        yield "Fewer than 50 pictures give close variations of them; the more pictures, the freer the model."
 
 
 def _count(number: float) -> str:

@@ -344,8 +344,9 @@ def _wire(studio: Studio, form: Form) -> None:
     gr.on(changes, None, None, form.problem, js="() => ''", **quiet)  # what was refused is no more what is asked for
     settings = [component.input for component in form.advanced]
     told = [form.plan, form.problem]
+    judged = [*told, form.start]
     asked = [*form.order, form.filled, *form.advanced]
-    gr.on(settings, review, asked, told, trigger_mode="always_last", **quiet)
+    gr.on(settings, review, asked, judged, trigger_mode="always_last", **quiet)
     gr.on([one.change for one in told], None, told, None, js=_MARK, **quiet)
     ordered = form.start.click(begin, asked, [form.job, form.problem, form.title], **quiet)
     ordered.then(None, form.job, None, js=_TELL, **quiet)
@@ -413,15 +414,15 @@ def show_plan(studio: Studio, given: Sequence[Any]) -> list[Any]:
 
 
 def reviewed(studio: Studio, given: Sequence[Any]) -> list[Any]:
-    """An advanced setting was changed: the reasons of the plan with it, and why it cannot be, if so."""
+    """An advanced setting was changed: the reasons of the plan with it, why it cannot be, if so, and whether it can start."""
     if not given[0]:
-        return ["", ""]
+        return ["", "", gr.skip()]
     if wrong := _wrong_settings(given):
-        return [gr.skip(), wrong]
+        return [gr.skip(), wrong, gr.update(interactive=False)]
     try:
-        return [_listed(studio.desk.plan(_order_with_changes(given)).reasons), ""]
+        return [_listed(studio.desk.plan(_order_with_changes(given)).reasons), "", gr.update(interactive=True)]
     except StudioError as error:
-        return [gr.skip(), _problem(error)]
+        return [gr.skip(), _problem(error), gr.update(interactive=False)]
 
 
 def start(studio: Studio, given: Sequence[Any]) -> list[Any]:

@@ -68,7 +68,7 @@ def test_findings_are_shown_mended_and_undone(page, card) -> None:
     expect(blank.locator(".mend")).to_have_text("Undo")
     page.wait_for_function(f"(before) => {OVERVIEW} !== before", arg=before)
     expect(card.locator("#doctor-summary")).to_have_text("1 picture left out, 1 exact copy not used")
-    expect(card.locator("#doctor-words")).to_contain_text("1 more thing could be mended")
+    expect(card.locator("#doctor-words")).to_contain_text("1 thing could be mended by a click; 2 are mended.")
     expect(page.locator("#train-plan")).to_contain_text("12 pictures")
     blank.locator(".mend").click()
     expect(card.locator("#doctor-summary")).to_have_text("1 exact copy not used")

@@ -90,16 +90,17 @@ def test_the_chip_says_that_a_run_is_paused_and_leads_to_it(page) -> None:
     expect(page.locator("#run-state")).to_have_text("Paused. Everything is saved.")
 
 
-def test_a_refused_start_is_forgotten_when_the_form_changes(page) -> None:
+def test_a_refusal_is_forgotten_when_the_form_changes(page) -> None:
     choose_pictures(page)
     page.locator("#train-advanced").get_by_text("Advanced").click()
     batch = page.locator("#advanced-batch input")
     for mend in (lambda: batch.fill("16"), lambda: page.locator("#train-minutes").get_by_text("5 minutes").click()):
         batch.fill("5000")
-        page.locator("#start-training").click()
         expect(page.locator("#train-problem")).to_contain_text("Batch")
+        expect(page.locator("#start-training")).to_be_disabled()
         mend()
         expect(page.locator("#train-problem")).not_to_contain_text("Batch")
+        expect(page.locator("#start-training")).to_be_enabled()
 
 
 def test_a_plan_leaves_alone_what_the_artist_has_changed(page) -> None:

@@ -86,10 +86,11 @@ def test_pause_stop_and_more_time(tmp_path, pictures):
     assert told[0].resumed and told[-1].step == 7 and not any(isinstance(event, Warned) for event in told)
 
 
-def test_a_run_goes_on_at_the_second_at_which_it_said_that_it_paused(tmp_path, pictures):
+@pytest.mark.parametrize("end", ["pause", "stop"])
+def test_a_run_goes_on_at_the_second_at_which_it_said_that_it_ended(tmp_path, pictures, end):
     ticks = itertools.count()
     folder = make_run(tmp_path / "run", make_config(pictures, minutes=10, checkpoint_seconds=0.05))
-    told = list(train(folder, wish=after(3, "pause"), clock=lambda: float(next(ticks))))
+    told = list(train(folder, wish=after(3, end), clock=lambda: float(next(ticks))))
     saved = [event for event in told if isinstance(event, Checkpoint)]
     assert [event.step for event in saved[-2:]] == [3, 3] and saved[-2].seconds < told[-1].seconds
     assert next(iter(train(folder))).seconds == told[-1].seconds

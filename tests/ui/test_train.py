@@ -217,11 +217,12 @@ def test_a_changed_setting_is_judged_at_once(studio: Studio, monkeypatch: pytest
         now = [changes.get(o.name, value) for o, value in zip(train._ADVANCED, planned[2], strict=True)]
         return train.reviewed(studio, [*given, planned[2], *now])
 
-    assert reviewed(batch=16) == [planned[0], ""]
+    assert reviewed(batch=16)[:2] == [planned[0], ""] and reviewed(batch=16)[2]["interactive"]
     for field in ("batch", "beta1"):
         assert f'data-field="advanced-{field}"' in reviewed(batch=5000, beta1=9)[1]
     assert 'data-field="advanced-objective"' in reviewed(objective="wasserstein")[1]
-    assert train.reviewed(studio, [None, *given[1:], None, *planned[2]]) == ["", ""]
+    assert not reviewed(batch=5000)[2]["interactive"]
+    assert train.reviewed(studio, [None, *given[1:], None, *planned[2]])[:2] == ["", ""]
 
 
 def test_a_busy_machine_is_told_in_the_plan(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
