@@ -338,7 +338,7 @@ def descend(bench: Bench, state: TrainState, player: Player, loss: Tensor, figur
 @torch.no_grad()
 def moved_by(optimizer: torch.optim.Optimizer, weights: Sequence[Tensor]) -> Tensor:
     """Let the optimizer take its step; how far, as a share of the weights' length (without biases, which begin at 0)."""
-    matrices = [weight for weight in weights if weight.ndim > 1] or weights
+    matrices = [weight for weight in weights if weight.ndim > 1] or list(weights)
     before = [weight.clone() for weight in matrices]
     optimizer.step()
     torch._foreach_sub_(before, matrices)
