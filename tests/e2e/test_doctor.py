@@ -40,7 +40,7 @@ def card(page, studio_server, views: Path):
     page.set_default_timeout(SLOW_MS)
     page.locator("#train-room-button").click()
     page.locator("#choose-folder").set_input_files(views)
-    expect(page.locator("#doctor-words")).to_contain_text("2 more things could be mended")
+    expect(page.locator("#doctor-words")).to_contain_text("2 things could be mended by a click; 1 is mended.")
     expect(page.locator("#train-plan")).to_contain_text("13 pictures")
     return page.locator("#doctor")
 
