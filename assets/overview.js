@@ -43,7 +43,7 @@ export function overview(upload, first, settings) {
     const canvases = [draw(), draw({ every: PROOFS, most: PROOFS })];
     if (enlarge.hasChildNodes()) await Promise.all(canvases.map(({ drawn }) => drawn));
     enlarge.replaceChildren(canvases[0]);
-    proof.replaceChildren(canvases[1], h("p.muted", words));
+    proof.replaceChildren(canvases[1]);
     caption.textContent = words;
     enlarge.onclick = () => enlarged(draw, words);
   };
