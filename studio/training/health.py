@@ -158,7 +158,7 @@ class Divergence(Detector):
 class Overwriting(Detector):
     """Steps are so long beside the weights that each throws away what was learned before."""
 
-    SHARE = 0.1  # healthy runs of every family stay below 0.03, rates a thousand times as high above 0.15
+    SHARE = 0.1  # the healthy runs of benchmarks.health stay below 0.04, rates a thousand times as high above 0.15
     READINGS = 3
 
     topic = "strides"
