@@ -306,7 +306,7 @@ function sentence({ state, fraction, seconds_left: left, message, hint, model_id
   const said = [message, hint].filter(Boolean).join(" ");
   return {
     waiting: "Waiting until the run before it is done.",
-    starting: "The trainer is waking up.",
+    starting: "The trainer is waking up. Its time begins with the first step.",
     training: fraction >= 1 ? "The time is used. The end is being measured and saved." : left > 0 ? `Learning. About ${duration(left)} to go; you can close this page.` : "Learning. You can close this page.",
     pausing: "It ends the step that it is at, saves, and then pauses.",
     paused: "Paused. Everything is saved.",
@@ -346,7 +346,7 @@ function actions(desk, view) {
     can.resume && button("resume-run", "Resume", () => ask(desk, "resume_run", view.id), snapshots.length ? "" : "primary"),
     can.pause && button("pause-run", "Pause", () => ask(desk, "pause_run", view.id), "", "pause"),
     can.stop && button("stop-run", "Finish now", () => ask(desk, "stop_run", view.id), "", "stop"),
-    model && may && button("train-further", "Train it further", () => trainFurther(model)),
+    model && may && button("train-further", "New run from it", () => trainFurther(model)),
     model && button("to-shelf", "On the shelf", () => { show("shelf"); emit("shelf"); }),
     model && h("a.button", { id: "download-model", href: fileUrl("model-zip", model, { download: 1 }), download: `${model}.zip` }, icon("save"), "Folder"),
     ...(can.more ? moreTime(desk, view) : []),

@@ -1,7 +1,7 @@
 // The originality meter: how near the pictures are to those that the model learns from, and each beside its nearest one.
 import { h, url } from "./studio.js";
 import { sheetUrl } from "./growth.js";
-import { amount, upTo } from "./story.js";
+import { amount, isEarly, upTo } from "./story.js";
 
 const FEW = 6;
 const SMALL_PX = 48;
@@ -13,6 +13,7 @@ const CLOSE_DISTANCE = 0.75;
 const COPIED_DISTANCE = 0.4;
 
 const WORDS = {
+  early: { title: "Too early to say", text: "The model has hardly seen your pictures." },
   original: { title: "Original", text: "The pictures keep their distance from yours." },
   close: { title: "Close to your pictures", text: "Some are nearer to one of your pictures than yours are to each other. Take an earlier stage, stop here, or add pictures." },
   copies: { title: "Copies", text: "Many of them repeat one of your pictures. Take an earlier stage; with more pictures, or stronger augmentation, it will stay freer." },
@@ -54,7 +55,7 @@ function update(view, told, stage, over) {
   if (!score || view.score === score) return;
   view.score = score;
   view.sheet = upTo(told.stages, "kimg", score.kimg + 1e-6);
-  const kind = verdict(score.copied);
+  const kind = isEarly(score) ? "early" : verdict(score.copied);
   view.word.textContent = WORDS[kind].title;
   view.word.className = kind;
   view.text.textContent = WORDS[kind].text;

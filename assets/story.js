@@ -3,6 +3,9 @@
 /** How many pictures were seen, from thousands of them: to three places or so. */
 export const seen = (kimg) => (kimg < 10 ? Math.round(1000 * kimg) : 100 * Math.round(10 * kimg)).toLocaleString("en");
 
+/** Whether so little was seen that scores say nothing of the run yet. */
+export const isEarly = ({ kimg }) => kimg < 1;
+
 /** A place in a training, to stand behind "at". */
 export const amount = (kimg) => (kimg ? `${seen(kimg)} pictures` : "the start");
 
@@ -19,7 +22,8 @@ const TAKERS = {
   preview: (told, record) => push(told.stages, record),
   scored(told, record) {
     push(told.scores, record);
-    if (record.best) mark(told, "best", record, `Best so far (KID ${number(record.kid)})`);
+    const again = told.marks.some(({ kind, kimg }) => kind === "best" && kimg === record.kimg);
+    if (record.best && !again) mark(told, "best", record, `Best so far (KID ${number(record.kid)})`);
   },
   snapshot(told, record) {
     for (const [step, kimg] of told.snapshots) if (kimg > record.kimg) told.snapshots.delete(step);
@@ -72,7 +76,7 @@ export function upTo(list, key, value) {
 /** The best of at least two judged stages, if it still can be played: {step, kimg, kid, …}, or undefined. */
 export function best(told, playable) {
   if (told.scores.length < 2) return undefined;
-  const found = told.scores.filter((score) => score.best && playable.includes(Number(score.snapshot))).at(-1);
+  const found = told.scores.filter((score) => score.best && !isEarly(score) && playable.includes(Number(score.snapshot))).at(-1);
   return found && { ...found, step: Number(found.snapshot) };
 }
 

@@ -44,9 +44,10 @@ class Pace:
 
     @property
     def images_per_second(self) -> float:
-        """Over the last seconds; 0 at the start."""
-        recent = self._marks[-1][0] - NEWEST_SECONDS
-        return self._rate(next(mark for mark in self._marks if mark[0] >= recent))
+        """Over the last seconds, or the last step if that is longer; 0 at the start."""
+        seconds, images = self._marks[-1]
+        before = (mark for mark in reversed(self._marks) if mark[0] <= seconds - NEWEST_SECONDS and mark[1] < images)
+        return self._rate(next(before, self._marks[0]))
 
     def seconds_left(self, config: TrainConfig, state: TrainState, snapshots: Sequence[float] = ()) -> float:
         """Until the time is used or the pictures are shown, whichever comes first; `snapshots`: when they are due."""

@@ -55,8 +55,8 @@ def control(option: Option, *, prefix: str, value: Any = None) -> Component:
             return gr.Radio(choices, value=value, elem_classes="segmented", **common)
         return gr.Dropdown(choices, value=value, **common)
     if kind in (int, float):
-        # without limits: Gradio's own refusal does not say which number it means, `Option.check` does
-        return gr.Number(value=value, step=_step(option, kind), precision=0 if kind is int else None, **common)
+        # without limits and rounding: Gradio's own refusal does not say which number it means, `Option.check` does
+        return gr.Number(value=value, step=_step(option, kind), **common)
     if _is_colour(option):
         return gr.ColorPicker(value=value, **common)
     return gr.Textbox(value=value, **common)
@@ -98,7 +98,11 @@ def _as(option: Option, value: Any) -> Any:
             number = float(value)
         except (TypeError, ValueError):
             raise option.wrong(f"{option.label} must be a number, not {str(value)[:40]!r}.") from None
-        return int(number) if kind is int and math.isfinite(number) else number
+        if kind is float or not math.isfinite(number):
+            return number
+        if not number.is_integer():
+            raise option.wrong(f"{option.label} must be a whole number, not {number:g}.")
+        return int(number)
     return hexadecimal(value) if _is_colour(option) else value
 
 

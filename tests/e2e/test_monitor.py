@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -129,6 +130,21 @@ def test_originality_is_told_in_words_beside_your_pictures_and_follows_the_bar(p
     page.keyboard.press("Home")
     expect(page.locator("#originality-word")).to_have_text("Original")
     expect(page.locator("#originality-gauge")).to_have_attribute("aria-valuetext", "Original")
+
+
+def test_a_run_that_hardly_began_is_not_praised(page, studio_server) -> None:
+    folder = studio_server.home / "runs" / "short"
+    shutil.copytree(studio_server.home / "runs" / "moths", folder)
+    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    begun = [line | {"kimg": line["kimg"] / 100} if "kimg" in line else line for line in lines]
+    repeated = [line for line in begun if line["event"] == "scored"][-1] | {"best": True}
+    (folder / "events.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in [*begun, repeated, repeated]))
+    visit(page, "run=short", TITLE)
+    expect(page.locator("#originality-word")).to_have_text("Too early to say")
+    expect(page.locator("#best-stage .banner")).to_have_count(0)
+    page.get_by_text("What happened").click()
+    expect(page.locator("#happened li.best").last).to_contain_text("90 pictures")
+    expect(page.locator("#happened li.best", has_text="90 pictures,")).to_have_count(1)
 
 
 def test_an_alarm_offers_its_remedy_once_and_stays_closed(page, studio_server) -> None:

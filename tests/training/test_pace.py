@@ -46,3 +46,12 @@ def test_going_back_begins_anew():
     pace.mark(1000, 50.0)
     pace.mark(1050, 51.0)
     assert pace.images_per_second == pytest.approx(50)
+
+
+def test_the_speed_is_that_of_the_last_steps_however_long_they_are():
+    pace = Pace(0, 0.0)
+    for step in range(1, 4):
+        pace.mark(step * 16, step * 20.0)
+    assert pace.images_per_second == pytest.approx(0.8)
+    pace.mark(48, 61.0)
+    assert pace.images_per_second == pytest.approx(16 / 21), "a look without a new picture is no standstill"

@@ -89,10 +89,12 @@ def test_every_kind_of_option_has_its_component(kind: type, name: str, component
     assert made.elem_id == f"x-{name}"
 
 
-def test_a_number_is_whole_where_the_option_is_and_leaves_its_range_to_the_option() -> None:
+def test_a_number_that_is_broken_or_out_of_its_range_is_left_to_the_option_to_refuse() -> None:
     whole, broken = (control(by_name(TrainConfig)[name], prefix="x") for name in ("batch", "r1_gamma"))
-    assert (whole.minimum, whole.maximum, whole.precision) == (None, None, 0)
-    assert (broken.minimum, broken.maximum, broken.precision) == (None, None, None)
+    for one in (whole, broken):
+        assert (one.minimum, one.maximum, one.precision) == (None, None, None)
+    with pytest.raises(BadInput, match=r"Batch must be a whole number, not 2\.5"):
+        values([by_name(TrainConfig)["batch"]], [2.5])
 
 
 def test_every_advanced_setting_has_a_control_and_empty_ones_are_left_out() -> None:
