@@ -308,7 +308,13 @@ def update_augmentation(config: TrainConfig, state: TrainState) -> None:
 
 
 def descend(
-    bench: Bench, state: TrainState, player: Player, loss: Tensor, figures: Sequence[Tensor] = (), *, measuring: bool = False
+    bench: Bench,
+    state: TrainState,
+    player: Player,
+    loss: Tensor,
+    figures: Sequence[Tensor] = (),
+    *,
+    measuring: bool = False,
 ) -> Metrics:
     """One step of a player down the slope of `loss`, unless it or a slope is not finite: then nothing moves.
 
