@@ -1,9 +1,12 @@
 // The map of seeds: an endless plane with a picture at every whole-numbered place. The player stands at its middle; between
 // places neighbouring seeds blend. Drag it, throw it, click on a picture to glide there, or use the arrow keys.
+import { playedModel } from "./cross.js";
 import { attempt, clamp, debounce, h } from "./studio.js";
 
 const CELL_PX = 76;
 const TILE_PX = 64;
+const FAINT = 0.45;
+const MOST_KEPT = 1500;
 const FEW_AT_ONCE = 3; // while the hand moves, so that the picture itself never waits long
 
 /** The seed at a place of the map: the same formula as `latent.point.lattice_seed`. */
@@ -29,6 +32,7 @@ export class SeedMap {
   constructor({ place, move, tile, key, atOnce }) {
     Object.assign(this, { place, move, tile, key, atOnce });
     this.tiles = new Map();
+    this.before = new Map(); // the same seeds as they were before the last change, until they are drawn anew
     this.moved = 0;
     this.wanted = new Map(); // seed -> how far from the middle: near ones come first
     this.canvas = h("canvas.map", { id: "seed-map", tabIndex: 0, role: "application", ariaLabel: "Map of seeds: drag, or use the arrow keys" });
@@ -122,7 +126,7 @@ export class SeedMap {
     const { context } = this;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, width, height);
-    if (this.key() !== this.shownKey) { this.tiles.clear(); this.shownKey = this.key(); }
+    this.takeKey();
     this.wanted.clear();
     const { x, y, origin } = this.place();
     const [across, down] = [width / 2 / CELL_PX, height / 2 / CELL_PX];
@@ -137,11 +141,21 @@ export class SeedMap {
     if (this.wanted.size) this.fetch();
   }
 
+  /** Of the same model the pictures stay, faint, until the new ones have come; of another one nothing does. */
+  takeKey() {
+    const [key, model] = [this.key(), playedModel(this.tile().model)];
+    if (key === this.shownKey) return;
+    const stays = model === this.shownModel;
+    this.before = new Map(stays ? [...this.before, ...this.tiles].slice(-MOST_KEPT) : []);
+    this.tiles = new Map();
+    Object.assign(this, { shownKey: key, shownModel: model });
+  }
+
   drawTile(seed, centreX, centreY, distance) {
     const half = CELL_PX / 2 - 3;
-    const picture = this.tiles.get(seed);
+    const picture = this.tiles.get(seed) ?? this.before.get(seed);
     const { context } = this;
-    context.globalAlpha = clamp(1.15 - 0.17 * distance, 0.35, 1);
+    context.globalAlpha = clamp(1.15 - 0.17 * distance, 0.35, 1) * (this.tiles.has(seed) ? 1 : FAINT);
     context.beginPath();
     context.roundRect(centreX - half, centreY - half, 2 * half, 2 * half, 9);
     if (picture) {
@@ -152,8 +166,8 @@ export class SeedMap {
     } else {
       context.fillStyle = "#1d1d22";
       context.fill();
-      this.wanted.set(seed, distance);
     }
+    if (!this.tiles.has(seed)) this.wanted.set(seed, distance);
     context.globalAlpha = 1;
   }
 
@@ -166,7 +180,8 @@ export class SeedMap {
     const pictures = await sheet(this.tile(), seeds.map((seed) => [{ seed, weight: 1 }]));
     this.fetching = false;
     if (pictures && key === this.key()) pictures.forEach((picture, index) => this.tiles.set(seeds[index], picture));
-    if (this.tiles.size > 1500) this.tiles.clear();
+    if (this.tiles.size > MOST_KEPT) this.tiles.clear();
+    if (this.tiles.size >= this.before.size) this.before.clear();
     if (pictures) this.draw();
   }
 }

@@ -142,6 +142,25 @@ def test_a_direction_that_is_pointed_at_shows_pictures_all_along_it(page) -> Non
     assert box["y"] >= 0 and box["y"] + box["height"] <= page.viewport_size["height"]
 
 
+def test_the_map_stays_faintly_until_it_is_drawn_anew(page) -> None:
+    open_model(page, "tiny-style")
+    page.wait_for_function("window.latentStudioPlayer.map.tiles.size >= 9")
+    page.evaluate("() => { const { map } = window.latentStudioPlayer; map.usual = map.atOnce; map.atOnce = () => 0; }")
+    page.locator("#truncation").fill("0.6")
+    page.wait_for_function("window.latentStudioPlayer.map.tiles.size === 0")
+    beside = """() => { const { canvas, context } = window.latentStudioPlayer.map;
+        const [x, y] = [canvas.width / 2 + 76 * devicePixelRatio, canvas.height / 2];
+        return [...context.getImageData(x - 16, y - 16, 32, 32).data]; }"""
+    faint = np.array(page.evaluate(beside)).reshape(-1, 4)
+    assert faint.std(axis=0)[:3].max() > 2, "a picture, no empty square"
+    page.evaluate("() => { const { map } = window.latentStudioPlayer; map.atOnce = map.usual; map.draw(); }")
+    page.wait_for_function("window.latentStudioPlayer.map.tiles.size >= 9")
+    fresh = np.array(page.evaluate(beside)).reshape(-1, 4)
+    assert fresh[:, 3].mean() > 2 * faint[:, 3].mean()
+    open_model(page, "tiny-dcgan")
+    assert page.evaluate("window.latentStudioPlayer.map.before.size") == 0
+
+
 def test_named_directions_come_first_and_do_what_they_say(page) -> None:
     page.locator("#model-tiny-style .button.primary").click()
     expect(page.locator("#direction-group option").first).to_have_text("What you see")
