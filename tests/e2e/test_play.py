@@ -157,7 +157,8 @@ def test_the_map_stays_faintly_until_it_is_drawn_anew(page) -> None:
     page.wait_for_function("window.latentStudioPlayer.map.tiles.size >= 9")
     fresh = np.array(page.evaluate(beside)).reshape(-1, 4)
     assert fresh[:, 3].mean() > 2 * faint[:, 3].mean()
-    open_model(page, "tiny-dcgan")
+    page.locator("#model-picker").select_option("tiny-dcgan")
+    page.wait_for_function("window.latentStudioPlayer.map.shownModel === 'tiny-dcgan'")
     assert page.evaluate("window.latentStudioPlayer.map.before.size") == 0
 
 
