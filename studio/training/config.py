@@ -113,6 +113,16 @@ class TrainConfig(Checked):
         label="Learning rate of the critic (discriminator)",
         advanced=True,
     )
+    g_settle_kimg: float = option(
+        0.0,
+        help="After so many thousand pictures the forger learns at half its rate, after three times as many at a quarter, "
+        "and no slower: it finds its way quickly, and then keeps it. 0 never.",
+        low=0,
+        high=1_000_000,
+        label="Forger settles",
+        unit="thousand pictures",
+        advanced=True,
+    )
     calm_share: float = option(
         0.0,
         help="In this last part of the run both players learn at a quarter of their rates, which steadies the pictures; "
