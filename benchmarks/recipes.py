@@ -5,14 +5,15 @@ python -m benchmarks.recipes ... --recipe "wide: family=fastgan settings.width=4
 python -m benchmarks.recipes --out results --report docs/recipes
 
 A recipe is the studio's plan with changes; without any, the plan itself, from the model that it chooses (base=none:
-from nothing). Runs are real trainer processes, one after the
-other; what is in the results folder already is not run again. Scores are of the averaged generator at the end: KID and
+from nothing). Runs are real trainer processes, one after the other; what is in the results folder already is not run
+again. With --classes, the folder that a picture lies in is its class. Scores are of the averaged generator at the end: KID and
 coverage against the whole set, also against pictures that the run never saw, and copies against those that it saw.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import re
@@ -47,6 +48,22 @@ from studio.weights.store import load_card, load_generator
 _JUDGED = 256
 _COLUMNS, _ROWS = 8, 3
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """`count` pictures (0: all) of a zip or a folder, drawn by lot with a fixed seed; `classes`: the folder that one lies in
+    is its class."""
+
+    source: Path
+    count: int
+    resolution: int
+    classes: bool = False
+
+    def place(self, name: str) -> Path:
+        """Where a picture of this name goes."""
+        parts = Path(name).parts
+        return Path(*parts[-2:]) if self.classes else Path("_".join(parts))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +104,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[5.0])
     parser.add_argument("--counts", type=int, nargs="+", default=[100], help="pictures taken; 0 is all")
     parser.add_argument("--resolution", type=int, default=64, help="at which the pictures are prepared")
+    parser.add_argument("--classes", action="store_true", help="the folder that a picture lies in is its class")
     parser.add_argument("--recipe", action="append", type=Recipe.read, default=[])
     parser.add_argument("--report", type=Path, help="a folder for the table and the sheets")
     chosen = parser.parse_args()
@@ -95,20 +113,21 @@ def main() -> None:
         for source in chosen.sets:
             for count in chosen.counts:
                 for recipe in chosen.recipe or [Recipe()]:
-                    run(chosen.out, source, count, chosen.resolution, minutes, recipe)
+                    asked = Pictures(source=source, count=count, resolution=chosen.resolution, classes=chosen.classes)
+                    run(chosen.out, asked, minutes, recipe)
     if chosen.report:
         report(chosen.out, chosen.report)
 
 
-def run(out: Path, source: Path, count: int, resolution: int, minutes: float, recipe: Recipe) -> None:
+def run(out: Path, pictures: Pictures, minutes: float, recipe: Recipe) -> None:
     """One run, unless its result is there."""
-    name = "-".join((source.stem, str(count or "all"), f"{resolution}px", f"{minutes:g}min", recipe.name))
+    name = f"{pictures.source.stem}-{pictures.count or 'all'}-{pictures.resolution}px-{minutes:g}min-{recipe.name}"
     folder = out / re.sub(r"[^\w.-]+", "_", name)
     if (folder / "result.json").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    seen, whole = (prepared(out / "home", source, number, resolution) for number in (count, 0))
+    seen, whole = (prepared(out / "home", replace(pictures, count=count)) for count in (pictures.count, 0))
     info = open_dataset(seen).info
     config = recipe.config(info, minutes)
     trained = train(folder / "run", replace(config, dataset=str(seen), dataset_fingerprint=info.fingerprint))
@@ -120,7 +139,7 @@ def run(out: Path, source: Path, count: int, resolution: int, minutes: float, re
     size = config.settings["resolution"]
     against_all, against_seen = judged(made, whole, size), judged(made, seen, size)
     result = {
-        "set": source.stem, "count": info.count, "minutes": minutes, "recipe": recipe.name, "family": config.family,
+        "set": pictures.source.stem, "count": info.count, "minutes": minutes, "recipe": recipe.name, "family": config.family,
         "base": Path(config.base_model).name, "size_px": size, "kimg": last["kimg"], "seconds": last["seconds"],
         "images_per_second": last["images_per_second"], "sign": last["metrics"].get("sign"),
         "augment_p": last["metrics"].get("augment_p"), "kid": against_all.kid, "precision": against_all.precision,
@@ -159,32 +178,39 @@ def judged(made: Tensor, dataset: Path, size: int) -> Scores:
     return scorer_of(open_dataset(dataset), size, load("small")).judge(made)
 
 
-def prepared(home: Path, source: Path, count: int, resolution: int) -> Path:
-    """The folder of a dataset of `count` pictures (0: all) of a zip or a folder, the same ones every time."""
+def prepared(home: Path, pictures: Pictures) -> Path:
+    """The folder of a dataset of these pictures, the same ones every time."""
     datasets = Datasets(Home(home).create())
-    title = f"{source.stem} {count or 'all'} {resolution}"
+    title = f"{pictures.source.stem} {pictures.count or 'all'} {pictures.resolution}"
     for info in datasets.list():
         if info.title == title:
             return datasets.folder(info.id)
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / source.stem
+        folder = Path(place) / pictures.source.stem
         folder.mkdir()
-        gather(source, count, folder)
-        made = datasets.prepare_here(folder, {"resolution": resolution}, title, tell=lambda _: None)
+        gather(pictures, folder)
+        settings = {"resolution": pictures.resolution, "classes_from_folders": pictures.classes}
+        made = datasets.prepare_here(folder, settings, title, tell=lambda _: None)
     return datasets.folder(made.id)
 
 
-def gather(source: Path, count: int, into: Path) -> None:
-    """Copy `count` pictures, drawn by lot with a fixed seed, class folders kept only where all are taken."""
-    if source.is_dir():
-        names = sorted(str(path.relative_to(source)) for path in source.rglob("*") if path.suffix.lower() in _PICTURES)
-        for name in lot(names, count):
-            shutil.copy(source / name, into / name.replace("/", "_"))
-        return
-    with zipfile.ZipFile(source) as archive:
-        names = sorted(name for name in archive.namelist() if Path(name).suffix.lower() in _PICTURES)
-        for name in lot(names, count):
-            (into / name.replace("/", "_")).write_bytes(archive.read(name))
+def gather(pictures: Pictures, into: Path) -> None:
+    """Copy them, each into the folder of its class, or all into one."""
+    source = pictures.source
+    with contextlib.nullcontext(source) if source.is_dir() else zipfile.ZipFile(source) as found:
+        root = found if isinstance(found, Path) else zipfile.Path(found)
+        names = [name for name in files_below(found) if Path(name).suffix.lower() in _PICTURES]
+        for name in lot(sorted(names), pictures.count):
+            place = into / pictures.place(name)
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes((root / name).read_bytes())
+
+
+def files_below(source: Path | zipfile.ZipFile) -> list[str]:
+    """The names of all files of a folder or an archive, relative to it."""
+    if isinstance(source, zipfile.ZipFile):
+        return source.namelist()
+    return [path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()]
 
 
 def lot(names: Sequence[str], count: int) -> list[str]:
