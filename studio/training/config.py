@@ -113,13 +113,13 @@ class TrainConfig(Checked):
         label="Learning rate of the critic (discriminator)",
         advanced=True,
     )
-    g_settle_kimg: float = option(
+    settle_kimg: float = option(
         0.0,
-        help="After so many thousand pictures the forger learns at half its rate, after three times as many at a quarter, "
-        "and no slower: it finds its way quickly, and then keeps it. 0 never.",
+        help="After so many thousand pictures both players learn at half their rates, after three times as many at a "
+        "quarter, and no slower: they find their way quickly and then keep it. 0 never.",
         low=0,
         high=1_000_000,
-        label="Forger settles",
+        label="Settling",
         unit="thousand pictures",
         advanced=True,
     )

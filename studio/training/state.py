@@ -142,12 +142,11 @@ def make_optimizer(config: TrainConfig, network: nn.Module, *, generator_side: b
     return torch.optim.Adam(parameters, lr=rate * ratio, betas=betas, eps=1e-8, **fused)
 
 
-def set_rates(state: TrainState, factor: float = 1.0, *, settled: float = 1.0) -> None:
-    """Both learning rates: `factor` times what the configuration and the state's `rate_scale` make of them; G's also
-    times `settled`."""
-    for optimizer, share in ((state.g_optimizer, factor * settled), (state.d_optimizer, factor)):
+def set_rates(state: TrainState, factor: float = 1.0) -> None:
+    """Both learning rates: `factor` times what the configuration and the state's `rate_scale` make of them."""
+    for optimizer in (state.g_optimizer, state.d_optimizer):
         for group in optimizer.param_groups:
-            group["lr"] = group.setdefault("initial_lr", group["lr"]) * state.rate_scale * share
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * state.rate_scale * factor
 
 
 def tensors_of(state: TrainState) -> dict[str, Tensor]:

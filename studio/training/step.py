@@ -31,7 +31,7 @@ PATH_BATCH_SHRINK = 2
 CALM = 0.25
 """What the learning rates are multiplied by while a run is calm."""
 SETTLED = 0.25
-"""The least that remains of G's learning rate as it settles."""
+"""The least that remains of the learning rates as a run settles."""
 MOVING = ("w_avg", "magnitude_ema")
 """Buffers of G that follow means over the pictures it makes; the mean of several processes' is that of all pictures."""
 
@@ -80,14 +80,14 @@ def train_step(bench: Bench, state: TrainState, *, calm: bool = False) -> Metric
         NotFinite: a loss or a slope is no number; weights may have moved in an earlier part of this step. On a GPU it
             comes one step late.
     """
-    set_rates(state, CALM if calm else 1.0, settled=settled(bench.config, state.kimg))
+    set_rates(state, (CALM if calm else 1.0) * settled(bench.config, state.kimg))
     with normalising(bench, state):
         return _train_step(bench, state)
 
 
 def settled(config: TrainConfig, kimg: float) -> float:
-    """What G's learning rate is multiplied by after so many thousand pictures: 1, then a half, a third, and `SETTLED`."""
-    return max(SETTLED, 1 / (1 + kimg / config.g_settle_kimg)) if config.g_settle_kimg else 1.0
+    """What the learning rates are multiplied by after so many thousand pictures: 1, then a half, a third, and `SETTLED`."""
+    return max(SETTLED, 1 / (1 + kimg / config.settle_kimg)) if config.settle_kimg else 1.0
 
 
 def _train_step(bench: Bench, state: TrainState) -> Metrics:
