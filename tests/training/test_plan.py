@@ -166,6 +166,14 @@ def test_before_the_projected_critic_a_fresh_forger_begins_with_blurred_pictures
     assert plan(5, INFO, family="stylegan2", **LAPTOP).config.blur_px == 0
 
 
+def test_before_the_projected_critic_the_rates_go_by_the_number_of_pictures_and_the_base():
+    base = card(family="fastgan", settings={"resolution": 64, "channels": 3, "projected": True, "width": 24})
+    for count, start, critic, settles in ((1000, base, 0.0012, 5), (1000, None, 0.0004, 0), (100, base, 0.0002, 0)):
+        info = dataclasses.replace(INFO, labels=(), counts=(), resolution=64, count=count)
+        config = plan(30, info, start, family="" if start else "fastgan", **LAPTOP).config
+        assert (config.g_learning_rate, config.d_learning_rate, config.settle_kimg) == (0.0012, critic, settles)
+
+
 @pytest.mark.parametrize("family_name", FROM_NOTHING)
 def test_every_family_can_be_planned_and_built(family_name):
     info = dataclasses.replace(INFO, resolution=32)
