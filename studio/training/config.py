@@ -307,6 +307,12 @@ class TrainConfig(Checked):
         unit="thousand pictures",
         advanced=True,
     )
+    closer: bool = option(
+        False,
+        help="Every second picture is shown as a quarter of itself, twice as large, so that the critic sees its surfaces.",
+        label="Look closer",
+        advanced=True,
+    )
     mirror: bool = option(False, help="Also learn from each picture's mirror image.")
     freeze_d_layers: int = option(
         0,

@@ -40,6 +40,9 @@ _CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
 """Towards the end lower rates took the KID of Naturalist from 0.17 to 0.145; short runs have no time for it (docs/recipes.md)."""
 _SETTLE_KIMG = 5.0
 """From Naturalist all Monets came to a KID of 0.13 and stayed there, where steady rates took them from 0.21 to 0.36 and back."""
+_SEEN_AS_THEY_ARE_PX = 128
+"""From this size on the projected critic sees pictures no larger than they are, and overlooks how surfaces are made unless it
+sees parts enlarged (docs/recipes.md)."""
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 _PLAIN_WIDTH = 32
 _PROJECTED_WIDTHS = (64, 32, 16)
@@ -415,7 +418,8 @@ def _projected_manners(kimg: float, settings: dict[str, Any], base: ModelCard | 
     is sure too soon; and of many, from a base, both players begin quickly and settle."""
     calm = _CALM_SHARE if kimg > _LEAST_CALMED_KIMG else 0.0
     average = {"ema_kimg": _rounded(min(4.0, max(0.2, kimg / 5))), "ema_rampup": 0.15}  # or a base lingers in it
-    manners = _PROJECTED_MANNERS | average | {"calm_share": calm}
+    closer = settings["resolution"] >= _SEEN_AS_THEY_ARE_PX
+    manners = _PROJECTED_MANNERS | average | {"calm_share": calm, "closer": closer}
     if count <= _FEW:
         manners |= {"d_learning_rate": manners["d_learning_rate"] / 2}
     elif base is not None:

@@ -66,6 +66,7 @@ def kinds(tmp_path):
         r1_gamma=0.0,
         augment="none",
         blur_px=1.0,
+        closer=True,
         share_pictures=True,
         d_learning_rate=1e-5,
         g_learning_rate=1e-5,

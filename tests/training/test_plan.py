@@ -172,6 +172,14 @@ def test_before_the_projected_critic_the_rates_go_by_the_number_of_pictures_and_
         info = dataclasses.replace(INFO, labels=(), counts=(), resolution=64, count=count)
         config = plan(30, info, start, family="" if start else "fastgan", **LAPTOP).config
         assert (config.g_learning_rate, config.d_learning_rate, config.settle_kimg) == (0.0012, critic, settles)
+        assert config.closer == (config.settings["resolution"] >= 128)
+
+
+def test_the_projected_critic_looks_closer_at_pictures_that_it_sees_as_they_are():
+    plain = dataclasses.replace(INFO, labels=(), counts=())
+    for size, closer in ((64, False), (128, True), (256, True)):
+        info = dataclasses.replace(plain, resolution=size)
+        assert plan(480, info, family="fastgan", cores=64, has_bfloat16=True, device="cpu").config.closer == closer
 
 
 @pytest.mark.parametrize("family_name", FROM_NOTHING)

@@ -163,6 +163,23 @@ def test_blur_fades_with_the_pictures_seen_and_passes_slopes(folder):
     assert dots.grad.abs().sum() > 0
 
 
+def test_about_every_second_picture_is_seen_from_closer_and_passes_slopes(folder):
+    bench = bench_of(config_of(folder, {**MLP, "closer": True}))
+    state = new_state(bench.config, CPU)
+    slanted = torch.linspace(-1, 1, 16).expand(200, 3, 16, 16).clone().requires_grad_(True)
+    seen = pictures.looked_closer(bench, state, slanted, "real 0")
+    assert torch.equal(seen, pictures.looked_closer(bench, state, slanted, "real 0"))
+    inner = seen.detach()[:, 0, 8, 5] - seen.detach()[:, 0, 8, 4]
+    assert set((inner * 15).round(decimals=3).tolist()) == {1.0, 2.0}, "half as steep, or as it was"
+    near = (inner * 15).round() == 1
+    assert 70 < near.sum() < 130
+    assert len(seen.detach()[near, 0, 8, 8].unique()) > 4, "from anywhere in it"
+    seen.sum().backward()
+    assert slanted.grad[~near].eq(1).all() and slanted.grad[near].sum(dim=(1, 2, 3)).eq(3 * 16 * 16).all()
+    plain = bench_of(config_of(folder, MLP))
+    assert pictures.looked_closer(plain, state, slanted, "real 0") is slanted
+
+
 def test_a_calm_step_is_a_small_one(folder):
     bench = bench_of(config_of(folder, MLP))
     state, rates = new_state(bench.config, CPU), []
