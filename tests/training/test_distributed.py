@@ -66,7 +66,6 @@ def kinds(tmp_path):
         r1_gamma=0.0,
         augment="none",
         blur_px=1.0,
-        closer=True,
         share_pictures=True,
         d_learning_rate=1e-5,
         g_learning_rate=1e-5,
@@ -75,7 +74,9 @@ def kinds(tmp_path):
         "stylegan2": dataclasses.replace(
             base, instance_noise=0.1, r2_gamma=0.5, augment_start_p=0.6, d_steps=2, info_weight=1.0
         ),
-        "mlp": dataclasses.replace(other(plain, "mlp"), **penalties, augment="diffaugment", optimizer="sgd"),
+        "mlp": dataclasses.replace(
+            other(plain, "mlp"), **penalties, augment="diffaugment", closer=True, optimizer="sgd"
+        ),
         "dcgan": dataclasses.replace(
             other(plain, "dcgan"), feature_matching=1.0, augment="none", r1_gamma=0.1, calm_share=0.98
         ),
