@@ -39,7 +39,8 @@ _BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.9, 10.0
 _CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
 """Towards the end lower rates took the KID of Naturalist from 0.17 to 0.145; short runs have no time for it (docs/recipes.md)."""
 _SETTLE_KIMG = 5.0
-"""From Naturalist all Monets came to a KID of 0.13 and stayed there, where steady rates took them from 0.21 to 0.36 and back."""
+"""From Naturalist all Monets came to a KID of 0.13 and stayed there, where rates that did not fall took them to 0.31 and 0.36;
+all emoji came to 0.22 instead of 0.44 (docs/recipes.md)."""
 _SEEN_AS_THEY_ARE_PX = 128
 """From this size on the projected critic sees pictures no larger than they are, and overlooks how surfaces are made unless it
 sees parts enlarged (docs/recipes.md)."""
