@@ -10,14 +10,14 @@ export function drawnModel({ model, cross }) {
   return crossed ? [model, cross.model, cross.shapes, cross.surfaces].join(MARK) : model;
 }
 
-/** The id of the model or the run that is played, whatever it is crossed with and at whichever step. */
-export const playedModel = (drawn) => drawn.split(/[~@]/)[0];
-
 /** The model and the cross of a state that draws with the model of this id. */
 export function readDrawn(id) {
   const [model, second, shapes, surfaces] = id.split(MARK);
   return { model, cross: surfaces === undefined ? null : { model: second, shapes: Number(shapes), surfaces: Number(surfaces) } };
 }
+
+/** The id of the model or the run that is played, whatever it is crossed with and at whichever step. */
+export const playedModel = (drawn) => readDrawn(drawn).model.split("@")[0];
 
 /** The card of the player; nothing for a model without relatives. */
 export function crossCard(player) {

@@ -143,8 +143,9 @@ export class SeedMap {
 
   /** Of the same model the pictures stay, faint, until the new ones have come; of another one nothing does. */
   takeKey() {
-    const [key, model] = [this.key(), playedModel(this.tile().model)];
+    const key = this.key();
     if (key === this.shownKey) return;
+    const model = playedModel(this.tile().model);
     const stays = model === this.shownModel;
     this.before = new Map(stays ? [...this.before, ...this.tiles].slice(-MOST_KEPT) : []);
     this.tiles = new Map();

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from studio.families.base import Generator, Noise, Seeing
@@ -179,7 +178,7 @@ def looked_closer(bench: Bench, state: TrainState, pictures: Tensor, purpose: st
     corners = (drawn[chosen, :2] * (side + 1)).long().tolist()
     quarters = [pictures[row, :, y : y + side, x : x + side] for row, (y, x) in zip(chosen, corners, strict=True)]
     seen = pictures.clone()
-    seen[chosen] = F.interpolate(torch.stack(quarters), scale_factor=2, mode="bilinear", align_corners=False)
+    seen[chosen] = fitted(torch.stack(quarters), 2 * side)
     return seen
 
 

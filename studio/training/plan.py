@@ -41,9 +41,6 @@ _CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
 _SETTLE_KIMG = 5.0
 """From Naturalist all Monets came to a KID of 0.13 and stayed there, where rates that did not fall took them to 0.31 and 0.36;
 all emoji came to 0.22 instead of 0.44 (docs/recipes.md)."""
-_SEEN_AS_THEY_ARE_PX = 128
-"""From this size on the projected critic sees pictures no larger than they are, and overlooks how surfaces are made unless it
-sees parts enlarged (docs/recipes.md)."""
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 _PLAIN_WIDTH = 32
 _PROJECTED_WIDTHS = (64, 32, 16)
@@ -416,10 +413,13 @@ def _manners(
 
 def _projected_manners(kimg: float, settings: dict[str, Any], base: ModelCard | None, count: int) -> dict[str, Any]:
     """What a FastGAN before the projected critic needs. A fresh forger begins with shapes alone; of few pictures that critic
-    is sure too soon; and of many, from a base, both players begin quickly and settle."""
+    is sure too soon; and of many, from a base, both players begin quickly and settle. Pictures that it sees no larger than they
+    are it sees better in parts, enlarged (docs/recipes.md)."""
+    from studio.families.projected_critic import SMALLEST_SEEN_PX
+
     calm = _CALM_SHARE if kimg > _LEAST_CALMED_KIMG else 0.0
     average = {"ema_kimg": _rounded(min(4.0, max(0.2, kimg / 5))), "ema_rampup": 0.15}  # or a base lingers in it
-    closer = settings["resolution"] >= _SEEN_AS_THEY_ARE_PX
+    closer = settings["resolution"] >= SMALLEST_SEEN_PX
     manners = _PROJECTED_MANNERS | average | {"calm_share": calm, "closer": closer}
     if count <= _FEW:
         manners |= {"d_learning_rate": manners["d_learning_rate"] / 2}

@@ -139,7 +139,7 @@ def generator_step(bench: Bench, state: TrainState, real: Tensor, label: Tensor 
         for name, weight, term in generator_terms(bench, state, plain, made, made_label, beside, label):
             metrics[name], loss = term.detach(), loss + weight * term
     figures = [*metrics.values(), *moving(state)]
-    metrics |= descend(bench, state, "g", loss, figures, measuring=state.step % MOVED_INTERVAL == 0)
+    metrics |= descend(bench, state, "g", loss, figures, own_turn=True)
     return metrics, (plain.detach(), made_label, tuple(maps.detach() for maps in seen))
 
 
@@ -227,8 +227,7 @@ def discriminator_step(bench: Bench, state: TrainState, sides: Sides) -> Metrics
         signs = objective.signs(real_logits.detach(), fake_logits.detach())
         certain, shares = signs.sum(), bench.world.size
         metrics |= {name: term.detach() for name, term in terms.items()}
-        figures, is_due = [certain, *metrics.values()], state.step % MOVED_INTERVAL == 0
-        metrics |= descend(bench, state, "d", loss, figures, measuring=is_due)
+        metrics |= descend(bench, state, "d", loss, [certain, *metrics.values()], own_turn=True)
     clip_weights(state.discriminator, config.weight_clip)
     state.sign_sum, state.sign_count = state.sign_sum + certain * shares, state.sign_count + signs.numel() * shares
     return metrics
@@ -321,14 +320,15 @@ def descend(
     loss: Tensor,
     figures: Sequence[Tensor] = (),
     *,
-    measuring: bool = False,
+    own_turn: bool = False,
 ) -> Metrics:
     """One step of a player down the slope of `loss`, unless it or a slope is not finite: then nothing moves.
 
     Several processes take the mean of their slopes, and of the `figures`, which are overwritten by it.
 
     Returns:
-        the length of the slope, and if it is `measuring` that of the step as a share of the weights' own.
+        the length of the slope, and in the player's `own_turn`, not in one of a penalty, now and then that of the step as a share
+        of the weights' own.
 
     Raises:
         NotFinite: with the one thing to change.
@@ -343,7 +343,7 @@ def descend(
     sizes = torch.stack([loss, *torch._foreach_norm(slopes)])
     bench.watch.guard(optimizer, sizes.isfinite().all(), "forger" if player == "g" else "critic")
     metrics = {f"{player}_norm": cast(Tensor, torch.linalg.vector_norm(sizes[1:]))}
-    if measuring:
+    if own_turn and state.step % MOVED_INTERVAL == 0:
         metrics[f"{player}_moved"] = moved_by(optimizer, weights)
     else:
         optimizer.step()
