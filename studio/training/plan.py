@@ -34,6 +34,8 @@ _SPREAD_WELL = ("stylegan2", "r3gan")
 """Families that two processes of one core each train quicker than one process of two: 1.3 and 1.2 times, and 1.4 times
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
 _LEAST_SHARE = 8
+_STEPS_SHARE = 0.9
+"""Of a run's time; the rest goes to sheets, stages with their scores, and checkpoints."""
 _BLUR_OF_SIDE = 32
 _BLURRED_SHARE, _MOST_BLURRED_KIMG = 0.9, 10.0
 _CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
@@ -55,7 +57,8 @@ class Speed:
     """How fast a machine trains a StyleGAN2: each picture costs `overhead_seconds`, its G's multiply-adds, and the walks
     through memory over its largest features.
 
-    A training step costs about nine passes of G; the figures below were measured with whole steps, per pass of one G.
+    A training step costs about nine passes of G; the figures below were measured with whole steps, per pass of one G. A run
+    spends `_STEPS_SHARE` of its time on them.
     Before the projected critic a FastGAN's multiply-adds go at another rate, what the critic sees costs `sight_seconds` a
     picture of 128 px, and the picture itself `pixel_seconds` for each 64 x 64 pixels.
     """
@@ -70,13 +73,17 @@ class Speed:
     def images_per_second(self, resolution: int, width: int, widest: int = 0) -> float:
         """Pictures a second at `width` channels at full size and at most `widest`; 0 is what the plan gives such a width."""
         walks = resolution**2 * width / self.values_per_second
-        return 1 / (self.overhead_seconds + generator_macs(resolution, width, widest) / self.macs_per_second + walks)
+        return _STEPS_SHARE / (
+            self.overhead_seconds + generator_macs(resolution, width, widest) / self.macs_per_second + walks
+        )
 
     def projected_per_second(self, resolution: int, width: int, doubled: str = _DOUBLED) -> float:
         """Pictures a second of a FastGAN of this width, and this setting of `doubled`, before the projected critic."""
         sight = self.sight_seconds * (min(max(resolution, 128), 256) / 128) ** 2
         pixels = self.pixel_seconds * (resolution / 64) ** 2
-        return 1 / (sight + pixels + fastgan_macs(resolution, width, doubled) / self.projected_macs_per_second)
+        return _STEPS_SHARE / (
+            sight + pixels + fastgan_macs(resolution, width, doubled) / self.projected_macs_per_second
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

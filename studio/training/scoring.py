@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from studio import paths
 from studio.data.dataset import Dataset
-from studio.families.base import Generator
 from studio.ops.images import from_uint8
-from studio.training import events, sheet
+from studio.training import events
 from studio.training.config import TrainConfig
 from studio.training.folder import RunFolder
 from studio.training.pictures import shrunk
@@ -50,17 +48,23 @@ class Scoring:
         """Judge no more in this sitting."""
         self.next_seconds = float("inf")
 
-    def judge(self, average: torch.nn.Module, name: str, beat: Callable[[], None]) -> dict[str, Any]:
-        """The fields of a `Scored` event for the snapshot `name` of these weights.
+    @property
+    def wanted(self) -> int:
+        """How many pictures are judged: those of the first seeds, all that a sheet shows among them."""
+        return max(MADE, self._shown)
+
+    @property
+    def _shown(self) -> int:
+        return self._config.preview_rows * self._config.preview_columns
+
+    def judge(self, pictures: Tensor, name: str, beat: Callable[[], None]) -> dict[str, Any]:
+        """The fields of a `Scored` event for the snapshot `name` that made these pictures [wanted, c, h, w].
 
         Raises:
             StudioError: there is no feature network, or too few pictures.
         """
-        generator = cast(Generator, average)
-        shown = self._config.preview_rows * self._config.preview_columns
-        scorer = self._open(generator.resolution)
+        scorer, shown = self._open(pictures.shape[2]), self._shown
         beat()
-        pictures = sheet.draw(generator, range(max(MADE, shown)), next(average.parameters()).device, beat)
         scores = scorer.judge(pictures)
         beat()
         figures = {key: float(getattr(scores, key)) for key in _FIGURES}

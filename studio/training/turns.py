@@ -17,7 +17,7 @@ from studio.training.state import tensors_of
 
 PROGRESS_SECONDS = 0.4
 PROGRESS_SLOWEST_SECONDS = 2.0
-PREVIEW_SHARE = 0.05
+PREVIEW_SHARE = 0.03
 PREVIEW_SLOWEST_SECONDS = 60.0
 CHECK_SECONDS = 5.0
 """Weights, averages and optimizers are looked through so often: averages have no slopes that would tell."""
@@ -84,7 +84,8 @@ def snapshot(sitting: Sitting, *, last: bool = False) -> Iterator[events.RunEven
     folder = sitting.folder.snapshots / name
     if not folder.is_dir():
         try:
-            publish.save_snapshot(folder, sitting.config, sitting.dataset.info, state)
+            with sitting.bench.quick():
+                publish.save_snapshot(folder, sitting.config, sitting.dataset.info, state)
         except NoSpace as error:
             yield warned(sitting, "space", error.message, error.hint)
             return
@@ -96,9 +97,11 @@ def snapshot(sitting: Sitting, *, last: bool = False) -> Iterator[events.RunEven
 
 def score(sitting: Sitting, name: str) -> Iterator[events.RunEvent]:
     """How good the snapshot is; what that cost decides when the next one is judged."""
-    begun = sitting.clock()
+    begun, bench = sitting.clock(), sitting.bench
+    with bench.quick():
+        pictures = sheet.draw(cast(Generator, sitting.state.average), range(sitting.scoring.wanted), bench.device, bench.beat)
     try:
-        fields = sitting.scoring.judge(sitting.state.average, name, sitting.bench.beat)
+        fields = sitting.scoring.judge(pictures, name, bench.beat)
     except StudioError as error:
         sitting.scoring.off()
         yield warned(sitting, "scores", f"The stages cannot be scored: {error.message}", error.hint)
@@ -109,10 +112,11 @@ def score(sitting: Sitting, name: str) -> Iterator[events.RunEvent]:
 
 
 def preview(sitting: Sitting) -> Iterator[events.RunEvent]:
-    """A sheet of fixed seeds; the next one waits so long that sheets take a twentieth of the time at most."""
+    """A sheet of fixed seeds; the next one waits so long that sheets take three hundredths of the time at most."""
     config, state, begun = sitting.config, sitting.state, sitting.clock()
     seeds = tuple(range(config.preview_rows * config.preview_columns))
-    pictures = sheet.draw(cast(Generator, state.average), seeds, sitting.bench.device, sitting.bench.beat)
+    with sitting.bench.quick():
+        pictures = sheet.draw(cast(Generator, state.average), seeds, sitting.bench.device, sitting.bench.beat)
     file = f"{state.step:08d}.webp"
     try:
         paths.write_file(sitting.folder.previews / file, sheet.encode(pictures, config.preview_columns))
