@@ -99,7 +99,9 @@ def score(sitting: Sitting, name: str) -> Iterator[events.RunEvent]:
     """How good the snapshot is; what that cost decides when the next one is judged."""
     begun, bench = sitting.clock(), sitting.bench
     with bench.quick():
-        pictures = sheet.draw(cast(Generator, sitting.state.average), range(sitting.scoring.wanted), bench.device, bench.beat)
+        pictures = sheet.draw(
+            cast(Generator, sitting.state.average), range(sitting.scoring.wanted), bench.device, bench.beat
+        )
     try:
         fields = sitting.scoring.judge(pictures, name, bench.beat)
     except StudioError as error:

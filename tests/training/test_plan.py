@@ -168,7 +168,8 @@ def test_before_the_projected_critic_a_fresh_forger_begins_with_blurred_pictures
 
 def test_before_the_projected_critic_the_rates_go_by_the_number_of_pictures_and_the_base():
     base = card(family="fastgan", settings={"resolution": 64, "channels": 3, "projected": True, "width": 24})
-    for count, start, critic, settles in ((1000, base, 0.0012, 5), (1000, None, 0.0004, 0), (100, base, 0.0002, 0)):
+    cases = ((1000, base, 0.0012, 5), (100, base, 0.0012, 5), (1000, None, 0.0004, 0), (100, None, 0.0002, 0))
+    for count, start, critic, settles in cases:
         info = dataclasses.replace(INFO, labels=(), counts=(), resolution=64, count=count)
         config = plan(30, info, start, family="" if start else "fastgan", **LAPTOP).config
         assert (config.g_learning_rate, config.d_learning_rate, config.settle_kimg) == (0.0012, critic, settles)
