@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -198,6 +198,9 @@ def _grown(base: ModelCard, minutes: float, info: DatasetInfo, speed: Speed) -> 
 
 
 def _keeps_all(card: ModelCard, info: DatasetInfo) -> bool:
+    """Whether nothing of the model changes; grey pictures it sees as such in colour."""
+    if info.channels == 1:
+        info = replace(info, channels=min(card.channels, 3))
     try:
         fitted = fit(card, info)
     except BadInput:

@@ -212,6 +212,11 @@ def test_a_short_run_starts_from_a_model_of_its_size():
     )
     assert suggested({"huge": huge}, info, 5, speed=speed_of("cpu", 2, False)) == ""
     assert suggested(cards, INFO, 5, speed=speed) == "", "classes need a model that knows them"
+    grey = dataclasses.replace(info, channels=1)
+    assert (
+        suggested(cards, grey, 5, speed=speed) == "grey"
+        and suggested({"old": cards["old"]}, grey, 5, speed=speed) == "old"
+    )
     quick = {"resolution": 64, "channels": 3, "width": 16, "projected": True}
     cards["quick"] = card(family="fastgan", settings=quick)
     small = dataclasses.replace(info, resolution=64)
