@@ -162,7 +162,7 @@ def planted() -> Iterator[Case]:
 
 
 def healthy() -> Iterator[Case]:
-    """Thirty runs that should be left alone."""
+    """Twenty-nine runs that should be left alone."""
     for place, pictures in enumerate(SETS):
         yield Case(name=f"stylegan2, {pictures}", pictures=pictures, seed=place)
     for place, pictures in enumerate(("avatars32", "emoji128", "fashion28", "monet256")):
@@ -181,13 +181,12 @@ def healthy() -> Iterator[Case]:
             family="projected",
             seed=70 + count,
         )
-    for count, pictures in ((0, "monet256"), (0, "emoji128"), (30, "emoji128")):
+    for place, pictures in enumerate(("monet256", "emoji128")):
         yield Case(
-            name=f"projected, both quick and settling, {count or 'all'} of {pictures}",
+            name=f"projected, both quick and settling, {pictures}",
             pictures=pictures,
-            count=count,
             family="projected",
-            seed=80 + count,
+            seed=80 + place,
             changes={"d_learning_rate": 0.0012, "settle_kimg": 1.0},
         )
     yield Case(name="stylegan2, hinge", pictures="monsters32", seed=50, changes={"objective": "hinge"})
