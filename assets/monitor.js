@@ -322,7 +322,7 @@ function showFigures(list, run) {
   const facts = [
     ["Done", percent(run.fraction)], ["Pictures seen", seen(run.kimg)],
     ["Speed", moving && run.images_per_second ? `${run.images_per_second >= 10 ? Math.round(run.images_per_second) : run.images_per_second.toFixed(1)} /s` : "–"],
-    ["Trained", duration(run.seconds_trained)], ["Time left", run.state === "finished" ? "–" : duration(run.seconds_left)],
+    ["Trained", duration(run.seconds_trained)], ["Time left", ["stopping", "finished"].includes(run.state) ? "–" : duration(run.seconds_left)],
     ["Memory", moving && run.memory_bytes ? bytes(run.memory_bytes) : "–"],
   ];
   if (list.children.length !== facts.length) list.replaceChildren(...facts.map(([name]) => h("div", h("dt", name), h("dd"))));
@@ -369,12 +369,14 @@ function moreTime(desk, view) {
   const dial = h("select", { id: "more-minutes", ariaLabel: "How much more time", onchange: () => { other.hidden = dial.value; if (!other.hidden) other.focus(); } },
     DIAL.map(([minutes, words]) => h("option", { value: minutes }, words)));
   const problem = h("p.more-problem", { id: "more-problem", role: "alert" });
-  const go = async () => {
+  const go = async ({ currentTarget: asked }) => {
+    asked.disabled = true;
     try {
       if (!dial.value && !other.value) throw new Error("Write a number of minutes, such as 60.");
       showRuns(desk, await call("continue_run", { id: view.id, minutes: Number(dial.value || other.value) }));
       read(desk);
     } catch (failure) { problem.textContent = [failure.message, failure.hint].filter(Boolean).join(" "); }
+    asked.disabled = false;
   };
   for (const field of [dial, other]) field.addEventListener("input", () => { problem.textContent = ""; });
   return [h("span.more-time", button("continue-run", "Go on for", go), dial, other), problem];

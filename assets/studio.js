@@ -278,6 +278,8 @@ async function watchStatus() {
   }
 }
 
+const ENDING = { pausing: "Pausing…", stopping: "Finishing…" };
+
 /** The chip at the top right: waking up, training, paused, or nothing. */
 export function mountStatus(element) {
   const chip = h("button.chip", { id: "status-chip", onclick: () => chip.dataset.run && (show("train"), emit("run", chip.dataset.run)) });
@@ -290,7 +292,7 @@ export function mountStatus(element) {
     const resting = paused.length > 1 ? `${paused.length} runs are paused` : paused.length ? "A run is paused" : "Ready";
     chip.replaceChildren(
       h("i.lamp"),
-      lost ? "Looking for the studio…" : !ready ? `${stage}…` : active ? `Training ${Math.round(100 * active.fraction)} %` : resting);
+      lost ? "Looking for the studio…" : !ready ? `${stage}…` : active ? ENDING[active.state] ?? `Training ${Math.round(100 * active.fraction)} %` : resting);
   });
 }
 

@@ -116,13 +116,18 @@ class Runs:
             self._enqueue(run_id)
 
     def continue_run(self, run_id: str, minutes: float) -> None:
-        """Give a run more time, in minutes. A run that is over goes on from where it ended."""
+        """Give a run more time, in minutes. A run that is over goes on from where it ended, early or not; any other keeps what
+        it has left."""
         folder = self._folder(run_id)
         with self._lock:
-            if run_id in self._live:
-                raise BadInput("This run is still training.", "Pause it first, or wait until it is done.")
+            if run_id in self._live or run_id in self._queue:
+                raise BadInput(
+                    "This run is training, or waits for its turn.", "Pause it first, or wait until it is done."
+                )
             config = folder.read_config()
-            used = max(config.minutes, self._record(run_id).figures.get("seconds", 0.0) / 60)
+            used = self._record(run_id).figures.get("seconds", 0.0) / 60
+            if self._state(run_id) != "finished":
+                used = max(config.minutes, used)
             folder.write_config(dataclasses.replace(config, minutes=used + minutes, kimg=0.0))
             self._configs.pop(run_id, None)
             self._deaths.pop(run_id, None)

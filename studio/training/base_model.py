@@ -118,6 +118,8 @@ def _resolution(card: ModelCard, info: DatasetInfo, size_px: int) -> int:
 
 
 def _channels(card: ModelCard, info: DatasetInfo) -> int:
+    if info.channels == 1 and card.channels == 3:
+        return 1
     if info.channels <= card.channels:
         return card.channels
     return info.channels if info.channels == 3 or _can_be_opaque(card) else 3
@@ -134,7 +136,8 @@ def _critic(card: ModelCard, settings: dict[str, Any]) -> str:
         return "new"
     resized = settings.get("resolution", card.resolution) != card.resolution
     recoloured = settings.get("channels", card.channels) != card.channels
-    return "partly" if resized or (recoloured and card.family == "fastgan") else "kept"
+    redraws = card.family == "fastgan" and not settings.get("projected")
+    return "partly" if resized or (recoloured and redraws) else "kept"
 
 
 def _of_critic(card: ModelCard, critic: str) -> tuple[str, ...]:
@@ -160,6 +163,8 @@ def _colour_reason(card: ModelCard, info: DatasetInfo, channels: int) -> str:
         return f"Your pictures lie on white here, as {card.title} cannot learn transparency any more."
     if channels == 4 != card.channels:
         return f"{card.title} knows no transparency: it begins opaque and learns yours."
+    if channels == 1 < card.channels:
+        return f"Your pictures are grey: {card.title} begins with the grey of its own."
     if channels != card.channels:
         return f"{card.title} is grey: it begins with equal red, green and blue and learns your colours."
     if info.channels == 1 < channels:

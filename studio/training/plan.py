@@ -34,6 +34,8 @@ _SPREAD_WELL = ("stylegan2", "r3gan")
 """Families that two processes of one core each train quicker than one process of two: 1.3 and 1.2 times, and 1.4 times
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
 _LEAST_SHARE = 8
+_FIRST_IMPRESSION_KIMG = 4.0
+"""Before that the pictures of no run in docs/recipes.md were near the set."""
 _STEPS_SHARE = 0.9
 """Of a run's time; the rest goes to sheets, stages with their scores, and checkpoints."""
 _BLUR_OF_SIDE = 32
@@ -473,6 +475,8 @@ def _reasons(
     size = config.settings["resolution"]
     shown = f"about {_count(kimg * 1000)} pictures at {size} × {size} px"
     yield f"In {lasting(config.minutes)} this machine can show the model {shown}."
+    if kimg < _FIRST_IMPRESSION_KIMG:
+        yield "So few give a first impression only; with five minutes or more there is something to keep."
     if base is not None:
         yield f"It goes on from {base.title}, so the first pictures are good ones and then turn into yours."
     if fitted is not None:

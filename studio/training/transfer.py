@@ -44,7 +44,7 @@ def carried(
     in colour, and opaque ones that come with alpha.
 
     Args:
-        wanted: differs from `settings` in resolution, channels (more) and classes alone. What grows makes its pictures
+        wanted: differs from `settings` in resolution, channels (more, or grey) and classes alone. What grows makes its pictures
             enlarged, a FastGAN nearly so.
         places: for each wanted class its number among those of `settings`, None for the mean of them.
         critic: whether it is the discriminator.
@@ -128,9 +128,13 @@ def _grown(
 
 
 def _coloured(found: Tensor, axis: int, before: int, after: int, *, inputs: bool) -> Tensor:
-    """Grey for red, green and blue (a third each where they are summed as inputs), and nothing for alpha."""
+    """Grey for red, green and blue (a third each where they are summed as inputs), and nothing for alpha; the mean of the
+    three for grey (their sum for inputs)."""
     shape = found.shape
     parts = found.reshape(*shape[:axis], before, -1, *shape[axis + 1 :])
+    if after == 1:
+        colours = parts.narrow(axis, 0, min(before, 3))
+        return colours.sum(axis) if inputs else colours.mean(axis)
     chosen = [min(place, before - 1) for place in range(min(after, 3))]
     parts = parts.index_select(axis, torch.tensor(chosen, device=found.device))
     if inputs and before == 1:

@@ -64,7 +64,7 @@ def test_a_base_grows_only_while_its_colours_have_room(width: int, grows: bool) 
 @pytest.mark.parametrize(
     ("base", "pictures", "changes", "words"),
     [
-        ({"channels": 3}, {"channels": 1}, {}, "grey; Moths sees"),
+        ({"channels": 3}, {"channels": 1}, {"channels": 1}, "the grey of its own"),
         ({"channels": 1}, {"channels": 3}, {"channels": 3}, "equal red, green and blue"),
         ({"channels": 3}, {"channels": 4}, {"channels": 4}, "begins opaque"),
         ({"channels": 3, "conv_clamp": 0.5}, {"channels": 4}, {}, "on white"),

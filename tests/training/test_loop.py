@@ -177,11 +177,10 @@ def test_it_goes_on_from_a_base_model(tmp_path, pictures):
     assert "starting from Tiny" in load_generator(tmp_path / "second")[1].origin
 
 
-@pytest.mark.parametrize("settings", [{"mapping_layers": 3}, {"channels": 1}, {"w_dim": 16}, {"classes": 3}])
+@pytest.mark.parametrize("settings", [{"mapping_layers": 3}, {"w_dim": 16}, {"classes": 3}])
 def test_another_base_is_refused_in_plain_words(tmp_path, pictures, settings):
     list(train(make_run(tmp_path / "first", make_config(pictures, publish_to=str(tmp_path / "base")))))
-    size = {name: settings[name] for name in ("resolution", "channels") if name in settings}
-    other = make_dataset(tmp_path / "other", **size, classes=2 * ("classes" in settings))
+    other = make_dataset(tmp_path / "other", classes=2 * ("classes" in settings))
     config = make_config(other, base_model=str(tmp_path / "base"), settings=settings)
     told = list(train(make_run(tmp_path / "run", config)))
     assert names(told) == ["Failed"] and told[0].message.endswith(".") and told[0].hint

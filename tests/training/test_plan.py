@@ -213,13 +213,14 @@ def test_a_short_run_starts_from_a_model_of_its_size():
     assert suggested({"huge": huge}, info, 5, speed=speed_of("cpu", 2, False)) == ""
     assert suggested(cards, INFO, 5, speed=speed) == "", "classes need a model that knows them"
     grey = dataclasses.replace(info, channels=1)
-    assert (
-        suggested(cards, grey, 5, speed=speed) == "grey"
-        and suggested({"old": cards["old"]}, grey, 5, speed=speed) == "old"
-    )
+    assert suggested(cards, grey, 5, speed=speed) == "grey"
+    assert suggested({"old": cards["old"]}, grey, 5, speed=speed) == "old"
     quick = {"resolution": 64, "channels": 3, "width": 16, "projected": True}
     cards["quick"] = card(family="fastgan", settings=quick)
     small = dataclasses.replace(info, resolution=64)
+    for minutes in (1, 5):
+        told = " ".join(plan(minutes, small, cards["quick"], **LAPTOP).reasons)
+        assert ("first impression" in told) == (minutes == 1)
     assert suggested_base(cards, small, 5, speed=speed) == "quick", "what is the first choice needs a model of its kind"
     assert suggested_base(cards, info, 30, speed=speed) == "quick", "it can grow, if there is time"
     plain = card(family="fastgan", settings=quick | {"projected": False})
