@@ -35,7 +35,7 @@ _SPREAD_WELL = ("stylegan2", "r3gan")
 beside other work (docs/scaling.md). Batch normalisation and small networks have too much to tell each other."""
 _LEAST_SHARE = 8
 _FIRST_IMPRESSION_KIMG = 4.0
-"""Before that the pictures of no run in docs/recipes.md were near the set."""
+"""With fewer pictures most runs of docs/recipes.md had not found the kinds of their set yet."""
 _STEPS_SHARE = 0.9
 """Of a run's time; the rest goes to sheets, stages with their scores, and checkpoints."""
 _BLUR_OF_SIDE = 32
@@ -476,7 +476,7 @@ def _reasons(
     shown = f"about {_count(kimg * 1000)} pictures at {size} × {size} px"
     yield f"In {lasting(config.minutes)} this machine can show the model {shown}."
     if kimg < _FIRST_IMPRESSION_KIMG:
-        yield "So few give a first impression only; with five minutes or more there is something to keep."
+        yield "So few give a first impression only; more minutes give more to keep."
     if base is not None:
         yield f"It goes on from {base.title}, so the first pictures are good ones and then turn into yours."
     if fitted is not None:
