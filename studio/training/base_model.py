@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from studio.data.info import DatasetInfo
@@ -95,8 +95,10 @@ def require_fit(card: ModelCard, info: DatasetInfo, config: TrainConfig | None =
         card: of the model.
         info: the pictures.
         config: of the run, where it is settled already; its network must then be what `fit` makes of the model's, or
-            that with the classes of the pictures.
+            that with the classes of the pictures, or see grey ones in the colours of the model.
     """
+    if config and info.channels == 1 and settings_from(config.family, config.settings).channels == card.channels:
+        info = replace(info, channels=card.channels)
     found = fit(card, info, int(config.settings.get("resolution", 0)) if config else 0)
     if config is not None:
         _require_reachable(card, info, found, config)

@@ -200,7 +200,7 @@ def _grown(base: ModelCard, minutes: float, info: DatasetInfo, speed: Speed) -> 
 
 
 def _keeps_all(card: ModelCard, info: DatasetInfo) -> bool:
-    """Whether nothing of the model changes; grey pictures it sees as such in colour."""
+    """Whether nothing of the model changes; for grey pictures it begins with its own grey."""
     if info.channels == 1:
         info = replace(info, channels=min(card.channels, 3))
     try:

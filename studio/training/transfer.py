@@ -40,8 +40,8 @@ def carried(
 ) -> nn.Module:  # fmt: skip
     """The network of `settings` as one of `wanted`.
 
-    A generator makes the same pictures as before, under every class. A critic judges as before grey pictures that come
-    in colour, and opaque ones that come with alpha.
+    A generator makes the same pictures as before, or the grey of them, under every class. A critic judges as before grey
+    pictures that come in colour, and opaque ones that come with alpha.
 
     Args:
         wanted: differs from `settings` in resolution, channels (more, or grey) and classes alone. What grows makes its pictures

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
+
+from torch import Tensor
 
 from studio import paths
 from studio.errors import NoSpace, StudioError
@@ -97,13 +99,10 @@ def snapshot(sitting: Sitting, *, last: bool = False) -> Iterator[events.RunEven
 
 def score(sitting: Sitting, name: str) -> Iterator[events.RunEvent]:
     """How good the snapshot is; what that cost decides when the next one is judged."""
-    begun, bench = sitting.clock(), sitting.bench
-    with bench.quick():
-        pictures = sheet.draw(
-            cast(Generator, sitting.state.average), range(sitting.scoring.wanted), bench.device, bench.beat
-        )
+    begun = sitting.clock()
+    pictures = _drawn(sitting, range(sitting.scoring.wanted))
     try:
-        fields = sitting.scoring.judge(pictures, name, bench.beat)
+        fields = sitting.scoring.judge(pictures, name, sitting.bench.beat)
     except StudioError as error:
         sitting.scoring.off()
         yield warned(sitting, "scores", f"The stages cannot be scored: {error.message}", error.hint)
@@ -117,8 +116,7 @@ def preview(sitting: Sitting) -> Iterator[events.RunEvent]:
     """A sheet of fixed seeds; the next one waits so long that sheets take three hundredths of the time at most."""
     config, state, begun = sitting.config, sitting.state, sitting.clock()
     seeds = tuple(range(config.preview_rows * config.preview_columns))
-    with sitting.bench.quick():
-        pictures = sheet.draw(cast(Generator, state.average), seeds, sitting.bench.device, sitting.bench.beat)
+    pictures = _drawn(sitting, seeds)
     file = f"{state.step:08d}.webp"
     try:
         paths.write_file(sitting.folder.previews / file, sheet.encode(pictures, config.preview_columns))
@@ -139,3 +137,10 @@ def preview(sitting: Sitting) -> Iterator[events.RunEvent]:
         size_px=pictures.shape[2],
         **sitting.stamp(),
     )
+
+
+def _drawn(sitting: Sitting, seeds: Sequence[int]) -> Tensor:
+    """Pictures [n, c, h, w] of the averaged generator, as quickly as the run computes."""
+    bench = sitting.bench
+    with bench.quick():
+        return sheet.draw(cast(Generator, sitting.state.average), seeds, bench.device, bench.beat)

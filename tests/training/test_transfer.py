@@ -268,6 +268,15 @@ def test_every_mismatch_trains(tmp_path: Path, name: str, base: dict[str, Any], 
     assert {"loss_g", "loss_d"} <= metrics.keys()
 
 
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_a_run_that_sees_grey_pictures_in_colour_goes_on(tmp_path: Path, name: str) -> None:
+    card = model(tmp_path / "base", name, critic=name in ("stylegan2", "fastgan"))
+    asked = {key: card.settings[key] for key in ("channels", "layers") if key in card.settings}
+    _, bench, state = begun(tmp_path, card, {"resolution": 16, "channels": 1}, settings=asked)
+    assert state.average.channels == 3
+    train_step(bench, state)
+
+
 def test_a_cut_base_trains(tmp_path: Path) -> None:
     card = model(tmp_path / "base", resolution=32)
     _, bench, state = begun(tmp_path, card, {"resolution": 16})
