@@ -1,8 +1,8 @@
 // Directions: a slider each, with a picture at either end that shows where it leads, and five all along it where it is pointed at.
+import { Faces, nothingYet } from "./faces.js";
 import { sheet } from "./map.js";
 import { attempt, debounce, fillTrack, h, icon, toUrl } from "./studio.js";
 
-const NOTHING_YET = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E";
 const GROUPS = { code: "Learned codes", trait: "What you see", sefa: "Whole picture", "sefa-coarse": "Shape (coarse layers)", "sefa-middle": "Parts (middle layers)", "sefa-fine": "Colour (fine layers)", styles: "Where styles spread", pictures: "Whole picture" };
 const MARKS = {
   kept: "It does here what it did in the model that this one was trained from.",
@@ -10,11 +10,13 @@ const MARKS = {
   changed: "It does something else here than in the model that this one was trained from.",
 };
 const WAY = [-4, -2, 0, 2, 4];
-const WAY_PX = 96;
+const [WAY_PX, END_PX] = [96, 48];
+const ENDS = [-3, 3];
 
 export class Directions {
   constructor(player) {
     this.player = player;
+    this.ends = new Faces(player, END_PX, () => this.wanted());
     this.drawWaySoon = debounce(200, () => this.drawWay());
     this.forget();
   }
@@ -72,7 +74,7 @@ export class Directions {
     this.leaveWay();
     this.place.replaceChildren(...(this.shown.length ? this.shown.map(({ row }) => row) : [h("p.muted", "Looking for directions…")]));
     this.player.show();
-    this.refreshEnds();
+    this.ends.refresh();
   }
 
   row({ name, title, mark }, index) {
@@ -81,7 +83,7 @@ export class Directions {
     const input = h("input", { id, type: "range", min: -5, max: 5, step: 0.05, ariaLabel: title });
     const output = h("output", { htmlFor: id });
     const reset = h("button.quiet.reset", { ariaLabel: `Reset ${title}`, onclick: () => { this.player.change(() => set(0)); this.player.commit(); } }, icon("reset"));
-    const ends = [-3, 3].map((amount) => h("img", { src: NOTHING_YET, alt: "", ariaLabel: `${title} ${amount}`, title: `Go to ${amount} σ`, onclick: () => { this.player.change(() => set(amount)); this.player.commit(); } }));
+    const ends = ENDS.map((amount) => h("img", { ...nothingYet, ariaLabel: `${title} ${amount}`, title: `Go to ${amount} σ`, onclick: () => { this.player.change(() => set(amount)); this.player.commit(); } }));
     const row = h("div.direction", ends[0],
       h("div.middle", h("div.top", h("label", { htmlFor: id }, title, mark && h(`span.mark.${mark}`, { title: MARKS[mark] }, mark)), h("span", { style: { display: "flex", alignItems: "center", gap: "4px" } }, output, reset)), input), ends[1]);
     input.addEventListener("input", () => this.player.change(() => set(snap(Number(input.value), [0], 0.12))));
@@ -130,19 +132,10 @@ export class Directions {
     return { ...here, edits: [...here.edits.filter(({ direction }) => direction !== name), this.edit(name, amount)] };
   }
 
-  async refreshEnds() {
-    const rows = this.shown;
-    if (!rows.length || this.refreshing || this.player.drifting) { this.refreshLater = true; return; }
-    this.refreshing = true;
+  /** What stands at the ends of the sliders. */
+  wanted() {
     const here = this.player.point();
-    const places = rows.flatMap(({ name }) => [-3, 3].map((amount) => this.along(here, name, amount)));
-    for (let first = 0; first < places.length && !this.refreshLater; first += this.player.atOnce()) {
-      const pictures = await sheet({ model: this.player.drawn, point: {} }, places.slice(first, first + this.player.atOnce()), 48);
-      pictures?.forEach((picture, index) => { const place = first + index; rows[place >> 1].ends[place & 1].src = toUrl(picture); });
-      if (!pictures) break;
-    }
-    this.refreshing = false;
-    if (this.refreshLater) { this.refreshLater = false; setTimeout(() => this.refreshEnds(), 200); }
+    return this.shown.flatMap(({ name, ends }) => ends.map((image, end) => ({ image, point: this.along(here, name, ENDS[end]) })));
   }
 
   /** Every slider stands where the state says. */
@@ -153,7 +146,7 @@ export class Directions {
   /** The place is another one: draw its pictures. */
   refresh() {
     this.drawWay();
-    this.refreshEnds();
+    this.ends.refresh();
   }
 
   edit(name, amount) {

@@ -342,7 +342,7 @@ function actions(desk, view) {
     stop: may && ["starting", "training", "paused", "interrupted", "failed"].includes(state), more: may && state === "finished",
   };
   return [
-    (model || snapshots.length > 0) && button("play-run", "Play it", () => openInPlayer({ model: stage() }), "primary", "play"),
+    (model || snapshots.length > 0) && button("play-run", model ? "Play it" : "Play it as it is now", () => openInPlayer({ model: stage() }), "primary", "play"),
     can.resume && button("resume-run", "Resume", () => ask(desk, "resume_run", view.id), snapshots.length ? "" : "primary"),
     can.pause && button("pause-run", "Pause", () => ask(desk, "pause_run", view.id), "", "pause"),
     can.stop && button("stop-run", "Finish now", () => ask(desk, "stop_run", view.id), "", "stop"),

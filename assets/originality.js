@@ -84,7 +84,7 @@ function showPairs(view) {
 }
 
 function pair({ run, score, sheet }, place) {
-  const kind = pairVerdict(score.distances[place]);
+  const kind = isEarly(score) ? "early" : pairVerdict(score.distances[place]);
   const [x, y] = [place % sheet.columns, Math.floor(place / sheet.columns)];
   const made = h("span.pair-made", { role: "img", ariaLabel: `Picture of seed ${sheet.seeds[place]}`, style: {
     backgroundImage: `url("${sheetUrl(run, sheet)}")`, backgroundSize: `${100 * sheet.columns}% ${100 * sheet.rows}%`,
@@ -92,5 +92,5 @@ function pair({ run, score, sheet }, place) {
   } });
   const yours = h("img", { src: url(`training/${run}/${score.nearest[place]}`), alt: "The nearest of your pictures", loading: "lazy", onerror: ({ target }) => target.replaceWith(h("span.pair-gone", "gone")) });
   return h(`figure.pair.${kind}${sheet.size_px <= SMALL_PX ? ".pixels" : ""}`, { title: `${score.distances[place].toFixed(2)} of the usual distance between your pictures` },
-    h("span.pair-pictures", made, yours), h("figcaption", WORDS[kind].title.split(" ")[0]));
+    h("span.pair-pictures", made, yours), kind !== "early" && h("figcaption", WORDS[kind].title.split(" ")[0]));
 }

@@ -1,6 +1,7 @@
 // The player: one state, from which the scene is computed; every control writes the state and asks the canvas for a picture.
 import { attempt, call, clamp, complain, debounce, dismiss, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open } from "./studio.js";
 import { LiveCanvas } from "./canvas.js";
+import { Classes } from "./classes.js";
 import { crossCard, drawnModel, readDrawn } from "./cross.js";
 import { Directions, snap } from "./directions.js";
 import { SeedMap, latticeSeed, seedsAt } from "./map.js";
@@ -22,6 +23,7 @@ class Player {
     this.awaited = 0;
     this.about = null;
     this.directions = new Directions(this);
+    this.classes = new Classes(this);
     this.build(element);
     this.canvas = new LiveCanvas(this.view, { onframe: (stamp) => { if (stamp >= this.awaited) { this.waiting.hidden = true; this.hint.style.opacity = 0; } } });
     this.strip = new Strip(this.stripHost, this);
@@ -72,7 +74,7 @@ class Player {
     const { about } = this;
     this.rows = [];
     const groups = [this.seedCard(), this.knobCard()];
-    if (about.card.classes.length) groups.splice(1, 0, this.classCard());
+    if (about.card.classes.length) groups.splice(1, 0, this.classes.card(about.card.classes));
     if (about.movable) groups.push(this.placeCard());
     groups.push(this.directions.card());
     groups.push(...crossCard(this));
@@ -139,15 +141,6 @@ class Player {
       row.classList.toggle("changed", value !== neutral);
     });
     return row;
-  }
-
-  classCard() {
-    const names = this.about.card.classes;
-    const choose = (label) => () => { this.change(() => { this.state.label = label; }); this.commit(); };
-    const chips = [h("button.button.small", { id: "class-any", onclick: choose(null) }, "Any"),
-      ...names.map((name, index) => h("button.button.small", { id: `class-${index}`, onclick: choose(index) }, name))];
-    this.rows.push(() => chips.forEach((chip, index) => chip.classList.toggle("on", (this.state.label ?? -1) === index - 1)));
-    return h("section.card", h("header", h("h3", "Class")), h("div.chips", ...chips));
   }
 
   // ── style mixing ──
@@ -237,7 +230,7 @@ class Player {
     if (this.committed && this.committed !== now) this.remember({ state: this.committed });
     this.settle(now);
     this.show();
-    this.refreshLaterOn ??= debounce(250, () => this.directions.refresh());
+    this.refreshLaterOn ??= debounce(250, () => { this.directions.refresh(); this.classes.refresh(); });
     this.refreshLaterOn();
   }
 
@@ -451,6 +444,7 @@ class Player {
       return false;
     }
     this.directions.forget();
+    this.classes.forget();
     this.describe();
     emit("model", this.about);
     this.buildKnobs();

@@ -6,8 +6,9 @@ python -m benchmarks.recipes --out results --report docs/recipes
 
 A recipe is the studio's plan with changes; without any, the plan itself, from the model that it chooses (base=none:
 from nothing). Runs are real trainer processes, one after the other; what is in the results folder already is not run
-again. With --classes, the folder that a picture lies in is its class. Scores are of the averaged generator at the end: KID and
-coverage against the whole set, also against pictures that the run never saw, and copies against those that it saw.
+again. With --classes, the folder that a picture lies in is its class; with --kinds 16 pictures are sorted by their looks.
+Scores are of the averaged generator at the end: KID and coverage against the whole set, also against pictures that the run
+never saw, and copies against those that it saw.
 """
 
 from __future__ import annotations
@@ -53,12 +54,19 @@ _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
     """`count` pictures (0: all) of a zip or a folder, drawn by lot with a fixed seed; `classes`: the folder that one lies in
-    is its class."""
+    is its class; `kinds`: they are sorted into so many instead (0: none)."""
 
     source: Path
     count: int
     resolution: int
     classes: bool = False
+    kinds: int = 0
+
+    @property
+    def name(self) -> str:
+        """It says all of this."""
+        kinds = f"-{self.kinds}kinds" if self.kinds else ""
+        return f"{self.source.stem}-{self.count or 'all'}-{self.resolution}px{kinds}"
 
     def place(self, name: str) -> Path:
         """Where a picture of this name goes."""
@@ -105,6 +113,7 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[100], help="pictures taken; 0 is all")
     parser.add_argument("--resolution", type=int, default=64, help="at which the pictures are prepared")
     parser.add_argument("--classes", action="store_true", help="the folder that a picture lies in is its class")
+    parser.add_argument("--kinds", type=int, default=0, help="sort the pictures into so many kinds")
     parser.add_argument("--recipe", action="append", type=Recipe.read, default=[])
     parser.add_argument("--report", type=Path, help="a folder for the table and the sheets")
     chosen = parser.parse_args()
@@ -113,7 +122,10 @@ def main() -> None:
         for source in chosen.sets:
             for count in chosen.counts:
                 for recipe in chosen.recipe or [Recipe()]:
-                    asked = Pictures(source=source, count=count, resolution=chosen.resolution, classes=chosen.classes)
+                    asked = Pictures(
+                        source=source, count=count, resolution=chosen.resolution,
+                        classes=chosen.classes, kinds=chosen.kinds,
+                    )  # fmt: skip
                     run(chosen.out, asked, minutes, recipe)
     if chosen.report:
         report(chosen.out, chosen.report)
@@ -121,8 +133,7 @@ def main() -> None:
 
 def run(out: Path, pictures: Pictures, minutes: float, recipe: Recipe) -> None:
     """One run, unless its result is there."""
-    name = f"{pictures.source.stem}-{pictures.count or 'all'}-{pictures.resolution}px-{minutes:g}min-{recipe.name}"
-    folder = out / re.sub(r"[^\w.-]+", "_", name)
+    folder = out / re.sub(r"[^\w.-]+", "_", f"{pictures.name}-{minutes:g}min-{recipe.name}")
     if (folder / "result.json").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
@@ -181,16 +192,17 @@ def judged(made: Tensor, dataset: Path, size: int) -> Scores:
 def prepared(home: Path, pictures: Pictures) -> Path:
     """The folder of a dataset of these pictures, the same ones every time."""
     datasets = Datasets(Home(home).create())
-    title = f"{pictures.source.stem} {pictures.count or 'all'} {pictures.resolution}"
     for info in datasets.list():
-        if info.title == title:
+        if info.title == pictures.name:
             return datasets.folder(info.id)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / pictures.source.stem
         folder.mkdir()
         gather(pictures, folder)
-        settings = {"resolution": pictures.resolution, "classes_from_folders": pictures.classes}
-        made = datasets.prepare_here(folder, settings, title, tell=lambda _: None)
+        settings = {
+            "resolution": pictures.resolution, "classes_from_folders": pictures.classes, "kinds": pictures.kinds,
+        }  # fmt: skip
+        made = datasets.prepare_here(folder, settings, pictures.name, tell=lambda _: None)
     return datasets.folder(made.id)
 
 

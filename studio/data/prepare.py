@@ -49,6 +49,9 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _SPARE_BYTES = 50_000_000
 _LARGEST_SUGGESTED = 256
 _MOST_CLASSES = 200
+_FEWEST_OF_A_KIND = 4
+Piece = tuple[Picture, Cut]
+"""A square of the training material: the picture that it is cut out of, and how."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,11 @@ class PrepareSettings(Checked):
     classes_from_folders: bool = option(
         True, help="Make a class of each first-level folder, so that you can choose between them when you play."
     )
+    kinds: int = option(
+        0, help="Sort the pictures by their looks into so many kinds, about as many in each. Every kind becomes a class that you"
+        " can choose when you play, instead of sub-folders; 0 for none.",
+        low=0, high=24,
+    )  # fmt: skip
     drop_duplicates: bool = option(True, help="Keep only the first of pictures that are exactly the same.")
     trim_borders: bool = option(False, help="Cut off frames of one colour, where a picture has one.")
     even_light: bool = option(
@@ -119,6 +127,11 @@ class PrepareSettings(Checked):
         fit = "crop" if self.fit == "tile" else self.fit
         return Square(resolution=self.resolution, fit=fit, background=self.background, colour=self.colour,
                       sharp_pixels=self.sharp_pixels)  # fmt: skip
+
+    def kinds_among(self, pictures: int) -> int:
+        """Into how many kinds so many pictures are sorted: fewer than asked for where few would be in each; 0 for none."""
+        found = min(self.kinds, pictures // _FEWEST_OF_A_KIND)
+        return found if found > 1 else 0
 
     @property
     def film(self) -> Film:
@@ -205,7 +218,7 @@ def count_squares(report: ScanReport, settings: PrepareSettings, choices: Choice
     return sum(len(cuts_of(picture, settings, choices)) for picture in kept)
 
 
-def pieces(report: ScanReport, settings: PrepareSettings, choices: Choices | None = None) -> list[tuple[Picture, Cut]]:
+def pieces(report: ScanReport, settings: PrepareSettings, choices: Choices | None = None) -> list[Piece]:
     """All that `prepare` would cut out of the pictures, ordered by class and name."""
     pictures, usual = _kept(report, settings, choices or Choices()), usual_brightness(report)
     order = {name: place for place, name in enumerate(_classes(report, settings, pictures))}
@@ -250,10 +263,10 @@ def _kept(report: ScanReport, settings: PrepareSettings, choices: Choices) -> li
 
 
 def _classes(report: ScanReport, settings: PrepareSettings, pictures: Sequence[Picture]) -> tuple[str, ...]:
-    """The names of the folders that become classes ("" for the top one); none if there would be only one."""
+    """The names of the folders or kinds that become classes ("" for the top folder); none if there would be only one."""
     present = {picture.folder for picture in pictures}
     classes = tuple(name for name in report.classes if name in present)
-    return classes if settings.classes_from_folders and len(classes) > 1 else ()
+    return classes if (settings.classes_from_folders or settings.kinds) and len(classes) > 1 else ()
 
 
 class _Writer:

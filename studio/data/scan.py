@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,17 @@ class ScanReport:
     few_colours: int
     warnings: tuple[str, ...]
     films: tuple[str, ...] = ()
+
+    def in_kinds(self, kinds: Sequence[int]) -> ScanReport:
+        """The same pictures, each in a class "kind 1", "kind 2", … instead of its folder.
+
+        Args:
+            kinds: the kind of each picture, any numbers; the smallest is called "kind 1".
+        """
+        names = {kind: f"kind {number}" for number, kind in enumerate(sorted(set(kinds)), start=1)}
+        pictures = (replace(one, folder=names[kind]) for one, kind in zip(self.pictures, kinds, strict=True))
+        counts = tuple(sum(kind == one for one in kinds) for kind in names)
+        return replace(self, pictures=tuple(pictures), classes=tuple(names.values()), counts=counts)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
 from studio.data.archive import ArchiveLimits
 from studio.data.choices import Choices
 from studio.data.glovebox import Glovebox
-from studio.data.prepare import PrepareSettings, count_squares, pieces
+from studio.data.prepare import Piece, PrepareSettings, count_squares, pieces
 from studio.data.progress import Cancel, never
 from studio.data.scan import ScanReport
 from studio.data.sheets import cell, contact_sheet, spread
@@ -19,6 +21,7 @@ from studio.options import to_json
 from studio.words import counted
 
 _MOST_SHOWN = 40
+_SHOWN_OF_A_KIND = 5
 _GREY = 240
 
 
@@ -34,11 +37,20 @@ def overview(report: ScanReport, settings: PrepareSettings, choices: Choices | N
     """What `upload_sheet` would show."""
     found = pieces(report, settings, choices)
     pictures = len({picture.id for picture, _ in found})
-    shown = min(_MOST_SHOWN, len(found))
+    shown = len(_shown(found, settings))
     of = "" if shown == len(found) else f"{shown} of "
     squares = "" if len(found) == pictures else f"{counted(len(found), 'square')} of "
-    words = f"{of}{squares}{counted(pictures, 'picture')}, as the model will see them."
+    kinds = f" in {counted(len(report.classes), 'kind')}" if settings.kinds and report.classes else ""
+    words = f"{of}{squares}{counted(pictures, 'picture')}{kinds}, as the model will see them."
     return Overview(shown=shown, words=f"{words}{_too_many_tiles(report, settings, choices)}")
+
+
+def _shown(found: Sequence[Piece], settings: PrepareSettings) -> list[Piece]:
+    """Some of the squares, evenly chosen; where they are sorted into kinds, as many of each."""
+    if not settings.kinds:
+        return [found[place] for place in spread(len(found), _MOST_SHOWN)]
+    kinds = [list(kind) for _, kind in groupby(found, key=lambda piece: piece[0].folder)]
+    return [kind[place] for kind in kinds for place in spread(len(kind), _SHOWN_OF_A_KIND)]
 
 
 def _too_many_tiles(report: ScanReport, settings: PrepareSettings, choices: Choices | None) -> str:
@@ -60,12 +72,11 @@ def upload_sheet(
     cancelled: Cancel = never,
     limits: ArchiveLimits | None = None,
 ) -> bytes:
-    """Up to 40 of the squares that `prepare` would make, evenly spread, as WebP.
+    """Up to 40 of the squares that `prepare` would make, evenly spread, or five of each kind, as WebP.
 
     A picture that cannot be opened any more is grey. Raises Cancelled.
     """
-    found = pieces(report, settings, choices)
-    shown = [found[place] for place in spread(len(found), _MOST_SHOWN)]
+    shown = _shown(pieces(report, settings, choices), settings)
     square = settings.square
     shape = (square.resolution, square.resolution, square.channels)
     blank = np.full(shape, _GREY, dtype=np.uint8).tobytes()

@@ -156,6 +156,12 @@ class ClassNormalisation(nn.Module):
         self.gain.weight[channels], self.gain.bias[channels] = 0, scale - 1
         self.bias.weight[channels], self.bias.bias[channels] = 0, shift
 
+    def begin_as(self, plain: Normalisation) -> None:
+        """Normalise as `plain` does, whatever the class."""
+        self.set_factors(slice(None), plain.weight, plain.bias)
+        self.stored_mean.copy_(cast(Tensor, plain.running_mean))
+        self.stored_var.copy_(cast(Tensor, plain.running_var))
+
 
 class Grain(nn.Module):
     """Adds noise of a learned strength."""
@@ -447,6 +453,18 @@ def measure_statistics(generator: SingleLatent, pictures: int | None = None) -> 
     for module in normalisations:
         module.eval()
         module.momentum = 0.1
+
+
+@torch.no_grad()
+def listen_to_classes(classed: Generator, plain: Generator) -> None:
+    """Make `classed`, which differs from `plain` by knowing classes, begin with its pictures under each of them."""
+    for size in classed.settings.resolutions:
+        blocks = (cast(UpBlock, network.get_submodule(f"feat_{size}")) for network in (classed, plain))
+        for step, old in zip(*(block.steps() for block in blocks), strict=True):
+            step.convolution.load_state_dict(old.convolution.state_dict())
+            if step.grain is not None and old.grain is not None:
+                step.grain.load_state_dict(old.grain.state_dict())
+            cast(ClassNormalisation, step.normalisation).begin_as(cast(Normalisation, old.normalisation))
 
 
 def _initialise(module: nn.Module) -> None:

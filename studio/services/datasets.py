@@ -214,7 +214,8 @@ class Datasets:
                            name=_source_name(named), film=film, frames=upload.folder / "frames")  # fmt: skip
             report = scanned.report
             say("Looking for what could be mended")
-            doctor.write_record(upload.folder, scanned, _findings(scanned, cancelled))
+            looks = doctor.looks_of(scanned.vitals, cancelled)
+            doctor.write_record(upload.folder, scanned, looks, _findings(scanned, cancelled))
             self._draw_sheet(upload, report, suggest(report), cancelled)
             write_file(upload.report, json.dumps(to_json(report)))
         return {"upload_id": upload_id, **summary(report)}
@@ -234,7 +235,7 @@ class Datasets:
         """
         upload = self._upload(upload_id)
         with _Working(upload):
-            report = _read_report(upload)
+            report = _in_kinds(upload, _read_report(upload), settings)
             shown = title or settings.title or report.source
             into = self.home.datasets / new_id(shown)
             info = prepare(report, settings, into, shown, progress, choices=doctor.read_choices(upload.folder),
@@ -383,6 +384,8 @@ class Datasets:
         settings = replace(suggest(report), **{**mends, **changes})
         for line in doctor.told(findings, report.pictures, settings, choices):
             tell(line)
+        if settings.kinds:
+            report = doctor.in_kinds(report, settings, doctor.looks_of(scanned.vitals))
         return report, settings, choices
 
     def start_scan(self, upload_id: str, film: Film | None = None) -> str:
@@ -400,7 +403,7 @@ class Datasets:
         """Draw the overview of a scanned upload anew, with these settings and what the artist chose; answers what it
         shows. Raises NotFound if it was not scanned."""
         upload = self._upload(upload_id)
-        return self._draw_sheet(upload, self._report(upload), settings)
+        return self._draw_sheet(upload, _in_kinds(upload, self._report(upload), settings), settings)
 
     def sheet(self, upload_id: str) -> Path:
         """The overview of a scanned upload. Raises NotFound before that."""
@@ -571,6 +574,11 @@ def _here(upload: _Upload, path: Path) -> Path:
 
 def _findings(scanned: Scanned, cancelled: Cancel) -> tuple[Finding, ...]:
     return examine(scanned, doctor.features_of(scanned.vitals, cancelled))
+
+
+def _in_kinds(upload: _Upload, report: ScanReport, settings: PrepareSettings) -> ScanReport:
+    """The report of an upload, in the kinds that the settings ask for."""
+    return doctor.in_kinds(report, settings, doctor.read_looks(upload.folder)) if settings.kinds else report
 
 
 def _source_name(named: list[Named]) -> str:

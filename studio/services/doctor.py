@@ -1,6 +1,7 @@
 """What the dataset doctor leaves beside an upload: findings, thumbnails, and the artist's choices for single pictures.
 
 uploads/<id>/findings.json    what could be mended, as of the last scan
+uploads/<id>/looks.npy        what is on each picture, to sort them by, as of the last scan; of very many there is none
 uploads/<id>/choices.json     pictures left out, and squares drawn by hand
 uploads/<id>/thumbs/<id>.webp a thumbnail of every picture; larger ones, made when they are asked for, in large/
 uploads/<id>/frames/          frames of films
@@ -9,8 +10,9 @@ uploads/<id>/frames/          frames of films
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,34 +22,48 @@ from studio.data.doctor import Features, Finding
 from studio.data.glovebox import Glovebox
 from studio.data.prepare import PrepareSettings
 from studio.data.progress import Cancel, never
-from studio.data.scan import Picture, Scanned
+from studio.data.scan import Picture, Scanned, ScanReport
 from studio.data.sources import Reader
 from studio.data.vitals import Vitals
 from studio.errors import BadInput, Damaged
 from studio.options import from_json, to_json
 from studio.paths import write_file
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _MOST_LOOKED_AT = 5_000
 _AT_ONCE = 64
 _LARGE_PX = 720
 _NAMED = 5
+_LOOKS_FILE = "looks.npy"
 
 
 def features_of(vitals: Sequence[Vitals], cancelled: Cancel = never) -> Features | None:
-    """A vector for each picture, float32 [n, dim]; None for very many pictures, or if it is cancelled."""
+    """What the feature network makes of each picture, [n, dim]; None for very many pictures, or if it is cancelled."""
+    from studio.features.extractor import load
+
+    return _seen(vitals, load(), cancelled)
+
+
+def looks_of(vitals: Sequence[Vitals], cancelled: Cancel = never) -> Features | None:
+    """What is on each picture, [n, dim], to sort them into kinds by; None as above."""
+    from studio.features.kinds import look
+
+    return _seen(vitals, look, cancelled)
+
+
+def _seen(vitals: Sequence[Vitals], see: Callable[[Tensor], Tensor], cancelled: Cancel) -> Features | None:
     if len(vitals) > _MOST_LOOKED_AT:
         return None
     import torch
 
-    from studio.features.extractor import load
-
-    extractor = load()
     found = []
     for start in range(0, len(vitals), _AT_ONCE):
         if cancelled():
             return None
         minis = np.stack([one.mini for one in vitals[start : start + _AT_ONCE]])
-        found.append(extractor(torch.from_numpy(minis).permute(0, 3, 1, 2).float() / 127.5 - 1).cpu().numpy())
+        found.append(see(torch.from_numpy(minis).permute(0, 3, 1, 2).float() / 127.5 - 1).cpu().numpy())
     return np.concatenate(found).astype(np.float32)
 
 
@@ -67,13 +83,46 @@ def told(
         yield f"Mend what you like with --mend {' '.join(left)}, or --mend all."
 
 
-def write_record(folder: Path, scanned: Scanned, findings: Sequence[Finding]) -> None:
-    """Keep thumbnails and findings beside an upload."""
+def in_kinds(report: ScanReport, settings: PrepareSettings, looks: Features | None) -> ScanReport:
+    """The report with its pictures sorted into kinds, if the settings ask for some.
+
+    Raises:
+        BadInput: nothing is known of their looks.
+    """
+    count = settings.kinds_among(len(report.pictures))
+    if not count:
+        return report
+    if looks is None or len(looks) != len(report.pictures):
+        most = f"{_MOST_LOOKED_AT:,} pictures at most"
+        raise BadInput(
+            "These pictures cannot be sorted into kinds.", f"That is done with {most}; or look at them anew."
+        )
+    import torch
+
+    from studio.features.kinds import sort_into_kinds
+
+    return report.in_kinds(sort_into_kinds(torch.from_numpy(looks), count).tolist())
+
+
+def write_record(folder: Path, scanned: Scanned, looks: Features | None, findings: Sequence[Finding]) -> None:
+    """Keep thumbnails, looks and findings beside an upload."""
     thumbs = folder / "thumbs"
     thumbs.mkdir(exist_ok=True)
     for picture, vitals in zip(scanned.report.pictures, scanned.vitals, strict=True):
         (thumbs / f"{picture.id}.webp").write_bytes(vitals.thumb)
+    if looks is None:
+        (folder / _LOOKS_FILE).unlink(missing_ok=True)
+    else:
+        np.save(folder / _LOOKS_FILE, looks)
     write_file(folder / "findings.json", json.dumps(to_json(list(findings))))
+
+
+def read_looks(folder: Path) -> Features | None:
+    """The vectors of the last scan; None if there are none, or none that can be read."""
+    try:
+        return np.asarray(np.load(folder / _LOOKS_FILE, allow_pickle=False), np.float32)
+    except (OSError, ValueError, EOFError):
+        return None
 
 
 def read_findings(folder: Path) -> tuple[Finding, ...]:

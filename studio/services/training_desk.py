@@ -114,8 +114,10 @@ class TrainingDesk:
 
     def needs_of(self, base: str) -> dict[str, Any]:
         """The settings of preparing that the model `base` decides; none for "" and `CHOICE`."""
+        if base in ("", CHOICE):
+            return {}
         fitting = self.fit_to(PrepareSettings(), base)
-        names = ("resolution", "colour", "classes_from_folders") if base not in ("", CHOICE) else ()
+        names = ["resolution", "colour"] + ["classes_from_folders"] * bool(self._shelf_card(base).classes)
         return {name: getattr(fitting, name) for name in names}
 
     def _expected(self, order: Order) -> DatasetInfo:
@@ -191,6 +193,8 @@ def expected(order: Order, upload: Upload) -> DatasetInfo:
     """What the dataset will say of itself once `upload` is prepared; its folder and fingerprint are not known yet."""
     settings = order.prepare
     labels = upload.classes if settings.classes_from_folders and len(upload.classes) > 1 else ()
+    if settings.kinds:
+        labels = tuple(map(str, range(settings.kinds_among(upload.count))))
     return DatasetInfo(
         id="",
         title=order.title or upload.title or "Untitled",
@@ -204,7 +208,7 @@ def expected(order: Order, upload: Upload) -> DatasetInfo:
 
 
 def fitted(settings: PrepareSettings, card: ModelCard) -> PrepareSettings:
-    """The settings with the colours and classes of a model, at its size or the next that we prepare.
+    """The settings with the colours and classes of a model, if it has some, at its size or the next that we prepare.
 
     Raises BadInput if the model is larger than any picture that we prepare."""
     resolution = next((size for size in RESOLUTIONS if size >= card.resolution), 0)
@@ -216,5 +220,5 @@ def fitted(settings: PrepareSettings, card: ModelCard) -> PrepareSettings:
         settings,
         resolution=resolution or max(RESOLUTIONS),
         colour=_COLOURS[card.channels],
-        classes_from_folders=bool(card.classes),
+        classes_from_folders=settings.classes_from_folders or bool(card.classes),
     )

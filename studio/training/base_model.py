@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.data.info import DatasetInfo
 from studio.errors import BadInput
-from studio.families.base import family, settings_from
+from studio.families.base import NetworkSettings, family, settings_from
 from studio.options import to_json
 from studio.training.config import TrainConfig
 from studio.weights.card import DISCRIMINATOR_FILE, ModelCard
@@ -61,7 +61,7 @@ def fit(card: ModelCard, info: DatasetInfo, size_px: int = 0) -> Fit:
     changes = {
         "resolution": (card.resolution, _resolution(card, info, size_px)),
         "channels": (card.channels, _channels(card, info)),
-        "classes": (len(card.classes), len(info.labels) if card.classes and info.labels else len(card.classes)),
+        "classes": (len(card.classes), len(info.labels) or len(card.classes)),
     }
     settings = dict(card.settings) | {name: new for name, (old, new) in changes.items() if old != new}
     if card.settings.get("layers") and changes["channels"][0] != changes["channels"][1]:
@@ -95,13 +95,22 @@ def require_fit(card: ModelCard, info: DatasetInfo, config: TrainConfig | None =
         card: of the model.
         info: the pictures.
         config: of the run, where it is settled already; its network must then be what `fit` makes of the model's, or
-            that with the classes of the pictures, or see grey ones in the colours of the model.
+            learn all classes as one, or see grey pictures in the colours of the model.
     """
-    if config and info.channels == 1 and settings_from(config.family, config.settings).channels == card.channels:
-        info = replace(info, channels=card.channels)
+    if config is not None:
+        info = _as_planned(card, info, settings_from(config.family, config.settings))
     found = fit(card, info, int(config.settings.get("resolution", 0)) if config else 0)
     if config is not None:
         _require_reachable(card, info, found, config)
+
+
+def _as_planned(card: ModelCard, info: DatasetInfo, settings: NetworkSettings) -> DatasetInfo:
+    """The pictures as the networks of a run see them: grey ones may come in colour, and classes may count as one."""
+    if info.channels == 1 and settings.channels == card.channels:
+        info = replace(info, channels=card.channels)
+    if not settings.classes and not card.classes:
+        info = replace(info, labels=())
+    return info
 
 
 def _resolution(card: ModelCard, info: DatasetInfo, size_px: int) -> int:
@@ -139,7 +148,8 @@ def _critic(card: ModelCard, settings: dict[str, Any]) -> str:
     resized = settings.get("resolution", card.resolution) != card.resolution
     recoloured = settings.get("channels", card.channels) != card.channels
     redraws = card.family == "fastgan" and not settings.get("projected")
-    return "partly" if resized or (recoloured and redraws) else "kept"
+    classed = bool(settings.get("classes")) and not card.classes
+    return "partly" if resized or classed or (recoloured and redraws) else "kept"
 
 
 def _of_critic(card: ModelCard, critic: str) -> tuple[str, ...]:
@@ -178,7 +188,7 @@ def _class_reason(card: ModelCard, info: DatasetInfo) -> str:
     if card.classes and not info.labels:
         return f"Your pictures have no classes; each is shown under all {len(card.classes)} of {card.title} by turns."
     if info.labels and not card.classes:
-        return f"{card.title} knows no classes, so yours are learned as one."
+        return f"{card.title} knows no classes: under each of yours it begins with the same pictures."
     if len(card.classes) != len(info.labels):
         return f"Classes that {card.title} knows by name go on; the others begin as the mean of its own."
     return ""
@@ -191,8 +201,6 @@ def _require_reachable(card: ModelCard, info: DatasetInfo, found: Fit, config: T
             "Choose the same architecture.",
         )
     wanted, have = (to_json(settings_from(config.family, each)) for each in (config.settings, found.settings))
-    if info.labels and not card.classes and wanted["classes"] == len(info.labels) and card.family != "fastgan":
-        have["classes"] = wanted["classes"]
     differing = next((name for name in wanted if wanted[name] != have[name]), "")
     if differing:
         raise BadInput(

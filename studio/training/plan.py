@@ -50,6 +50,7 @@ _PLAIN_WIDTH = 32
 _PROJECTED_WIDTHS = (64, 32, 16)
 _PLAIN_PROJECTED_WIDTH = 24
 """Between them, so that size comes before width: 64 px of width 16 are learned in five minutes (docs/recipes.md)."""
+_SHEET_COLUMNS = (6, 8, 5, 7, 9, 10)
 _DOUBLED = "deep"
 """A FastGAN with more convolutions than its authors': with fewer, textures stand in a grid (docs/recipes.md)."""
 
@@ -161,8 +162,6 @@ def suggested_base(
     only a StyleGAN2, as a fresh FastGAN is wider than those that there are. A larger one will do if the run still sees a
     quarter of the pictures that a fresh model would need.
     """
-    if info.labels:
-        return ""
     speed = speed or speed_of(_this_device(), os.cpu_count() or 1, _this_has_bfloat16())
     family = family or FIRST_CHOICE
     size, _ = _size(minutes, info, *_choices(family, speed))
@@ -200,9 +199,12 @@ def _grown(base: ModelCard, minutes: float, info: DatasetInfo, speed: Speed) -> 
 
 
 def _keeps_all(card: ModelCard, info: DatasetInfo) -> bool:
-    """Whether nothing of the model changes; for grey pictures it begins with its own grey."""
+    """Whether nothing of the model changes. For grey pictures it may begin with its own grey, and before the projected critic
+    with the same pictures under every class."""
     if info.channels == 1:
         info = replace(info, channels=min(card.channels, 3))
+    if card.settings.get("projected"):
+        info = replace(info, labels=())
     try:
         fitted = fit(card, info)
     except BadInput:
@@ -374,7 +376,14 @@ def _schedule(
         "freeze_d_layers": 4 if base is not None and info.count < SMALL_SET else 0,
         "checkpoint_seconds": 30.0 if minutes < SHORT_MINUTES else 120.0,
         "preview_seconds": 3.0 if minutes <= 5 else 10.0,
+        "preview_columns": _columns(int(settings.get("classes", 0))),
     }
+
+
+def _columns(classes: int) -> int:
+    """Columns of the sheets, whose seeds take the classes by turns: if possible, what stands below each other is of one class."""
+    fitting = (count for count in _SHEET_COLUMNS if classes and (count % classes == 0 or classes % count == 0))
+    return next(fitting, _SHEET_COLUMNS[0])
 
 
 def _ada_speed(kimg: float, count: int, base: ModelCard | None) -> float:

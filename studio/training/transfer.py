@@ -53,10 +53,8 @@ def carried(
         made = kind.discriminator(after) if critic else kind.generator(after)
         fill = partial(_grown, before=settings, after=after, places=places, critic=critic)
         small, network = network, _filled(network, made, fill)
-        if after.channels == 4 != settings.channels and not critic:
-            _make_opaque(network, kind, after)
-        if after.resolution > settings.resolution and not critic:
-            _begin_enlarged(network, small)
+        if not critic:
+            _begin_as_before(network, small, kind, settings, after)
         settings = after
     return network
 
@@ -156,6 +154,18 @@ def _padded(found: Tensor, axis: int, size: int) -> Tensor:
     shape = list(found.shape)
     shape[axis] = size - shape[axis]
     return torch.cat([found, found.new_zeros(shape)], dim=axis)
+
+
+def _begin_as_before(
+    network: nn.Module, small: nn.Module, kind: Family, before: NetworkSettings, after: NetworkSettings
+) -> None:
+    """Choose what is new in a generator so that its pictures are those of `small`."""
+    if after.channels == 4 != before.channels:
+        _make_opaque(network, kind, after)
+    if after.resolution > before.resolution:
+        _begin_enlarged(network, small)
+    if after.classes and not before.classes and isinstance(network, fastgan.Generator):
+        fastgan.listen_to_classes(network, cast(fastgan.Generator, small))
 
 
 @torch.no_grad()

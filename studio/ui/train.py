@@ -40,7 +40,8 @@ FROM_SCRATCH = ("Nothing: from scratch", "")
 _MOST_PROGRESS = 1500
 _SETTINGS = {option.name: option for option in options(PrepareSettings)}
 _PLAIN = tuple(
-    _SETTINGS[name] for name in ("resolution", "fit", "colour", "mirror", "classes_from_folders", "drop_duplicates")
+    _SETTINGS[name]
+    for name in ("resolution", "fit", "colour", "mirror", "classes_from_folders", "kinds", "drop_duplicates")
 )
 _FINE = tuple(_SETTINGS[name] for name in ("trim_borders", "even_light", "tiles", "background", "sharp_pixels"))
 _PREPARE = _PLAIN + _FINE

@@ -131,6 +131,16 @@ def test_the_overview_is_enlarged_and_on_a_phone_some_of_it_stays_beside_the_set
     page.wait_for_function(f"(before) => {proof} !== before", arg=before)
 
 
+def test_pictures_are_sorted_into_kinds_and_back(page, card) -> None:
+    caption = page.locator("#overview figcaption")
+    before = overview(page)
+    page.locator("#prepare-kinds input").fill("3")
+    expect(caption).to_contain_text("in 3 kinds, as the model will see them.")
+    assert overview(page) != before
+    page.locator("#prepare-kinds input").fill("0")
+    expect(caption).to_have_text("13 pictures, as the model will see them.")
+
+
 def test_a_reload_keeps_the_pictures_and_what_was_mended(page, card) -> None:
     card.locator('[data-topic="blank"] .mend').click()
     card.locator('[data-topic="borders"] .mend').click()

@@ -141,6 +141,8 @@ def test_a_run_that_hardly_began_is_not_praised(page, studio_server) -> None:
     (folder / "events.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in [*begun, repeated, repeated]))
     visit(page, "run=short", TITLE)
     expect(page.locator("#originality-word")).to_have_text("Too early to say")
+    expect(page.locator("#originality-pairs figure")).to_have_count(6)
+    expect(page.locator("#originality-pairs figcaption")).to_have_count(0)
     expect(page.locator("#best-stage .banner")).to_have_count(0)
     page.get_by_text("What happened").click()
     expect(page.locator("#happened li.best").last).to_contain_text("90 pictures")

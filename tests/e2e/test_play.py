@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,22 @@ def test_the_picture_follows_every_control(page, model: str) -> None:
     if model == "tiny-classes":
         page.locator("#class-2").click()
         changed()
+
+
+def test_every_class_shows_the_place_that_is_played(page) -> None:
+    open_model(page, "tiny-classes")
+    faces = "[...document.querySelectorAll('#classes .chips img')].map((image) => image.src)"
+    drawn = f"{faces}.length === 3 && {faces}.every((address) => address.startsWith('data:image/png'))"
+    page.wait_for_function(drawn)
+    before = page.evaluate(faces)
+    assert len(set(before)) == 3
+    page.keyboard.press("r")
+    page.wait_for_function(f"(before) => {faces}.every((address, place) => address !== before[place])", arg=before)
+    page.locator("#class-2").click()
+    expect(page.locator("#classes .on")).to_have_count(1)
+    expect(page.locator("#class-2")).to_have_class(re.compile(r"\bon\b"))
+    page.locator("#class-any").click()
+    expect(page.locator("#class-any")).to_have_class(re.compile(r"\bon\b"))
 
 
 def test_every_step_can_be_undone_and_done_again(page) -> None:

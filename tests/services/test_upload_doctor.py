@@ -107,3 +107,55 @@ def test_the_command_line_hears_of_findings_and_of_films(datasets: Datasets, tmp
 def test_features_stop_when_told_and_for_very_many(datasets: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_MOST_LOOKED_AT", 2)
     assert doctor.features_of([None] * 3) is None  # type: ignore[list-item]
+
+
+def plain(colour: str, number: int) -> bytes:
+    """A picture of nearly one colour, unlike all others."""
+    image = Image.new("RGB", (64, 64), colour)
+    image.paste("white" if number % 2 else "black", (4 * number, 8, 4 * number + 6, 56))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def mixed(datasets: Datasets) -> str:
+    """Twelve red pictures and twelve blue ones, in folders that say nothing of it."""
+    upload = datasets.begin()
+    for number in range(12):
+        for colour in ("#c01818", "#2040d0"):
+            datasets.add(upload, f"{number % 2}/{colour[1:]}-{number}.png", plain(colour, number))
+    datasets.scan(upload)
+    return upload
+
+
+def test_pictures_are_sorted_into_kinds_by_their_looks_instead_of_folders(datasets: Datasets, mixed: str) -> None:
+    info = datasets.prepare(mixed, PrepareSettings(resolution=32, kinds=2))
+    assert info.labels == ("kind 1", "kind 2") and info.counts == (12, 12)
+    folder = datasets.folder(info.id)
+    labels, pixels = np.load(folder / "labels.npy"), np.load(folder / "pixels.npy")
+    reds = pixels[..., 0].mean(axis=(1, 2)) > pixels[..., 2].mean(axis=(1, 2))
+    assert len(set(zip(labels.tolist(), reds.tolist(), strict=True))) == 2
+    assert datasets.prepare(mixed, PrepareSettings(resolution=32)).labels == ("0", "1")
+
+
+def test_the_overview_shows_some_of_each_kind_and_says_how_many_there_are(datasets: Datasets, mixed: str) -> None:
+    drawn = datasets.draw_sheet(mixed, PrepareSettings(resolution=32, kinds=2))
+    assert drawn.shown == 10 and drawn.words == "10 of 24 pictures in 2 kinds, as the model will see them."
+    few = datasets.draw_sheet(mixed, PrepareSettings(resolution=32, kinds=24))
+    assert "in 6 kinds" in few.words, "at least four pictures make a kind"
+
+
+def test_what_was_not_looked_at_cannot_be_sorted(datasets: Datasets, mixed: str) -> None:
+    (datasets.home.uploads / mixed / "looks.npy").unlink()
+    with pytest.raises(BadInput, match="cannot be sorted") as caught:
+        datasets.prepare(mixed, PrepareSettings(resolution=32, kinds=2))
+    assert "anew" in caught.value.hint
+
+
+def test_the_command_line_sorts_into_kinds(datasets: Datasets, tmp_path: Path) -> None:
+    for number in range(8):
+        for colour in ("#c01818", "#2040d0"):
+            (tmp_path / f"{colour[1:]}-{number}.png").write_bytes(plain(colour, number))
+    info = datasets.prepare_here(tmp_path, {"resolution": 32, "kinds": 2}, tell=lambda _: None)
+    assert info.counts == (8, 8)

@@ -69,7 +69,6 @@ def test_a_base_grows_only_while_its_colours_have_room(width: int, grows: bool) 
         ({"channels": 3}, {"channels": 4}, {"channels": 4}, "begins opaque"),
         ({"channels": 3, "conv_clamp": 0.5}, {"channels": 4}, {}, "on white"),
         ({"channels": 4}, {"channels": 3}, {}, "keeps its transparency"),
-        ({"classes": 0}, {"labels": ("a", "b")}, {}, "learned as one"),
         ({"classes": 3}, {"labels": ()}, {}, "under all 3 of Moths"),
         ({"classes": 3}, {"labels": ("a", "b")}, {"classes": 2}, "the mean of its own"),
     ],
@@ -83,6 +82,12 @@ def test_what_differs_is_bridged_and_said(
     assert len(found.reasons) == 1 and words in found.reasons[0]
 
 
+def test_a_base_without_classes_gains_those_of_the_pictures() -> None:
+    found = fit(style(classes=0), INFO)
+    assert found.settings["classes"] == 2 and found.critic == "partly"
+    assert "begins with the same pictures" in found.reasons[0]
+
+
 def test_where_transparency_cannot_be_learned_pictures_lie_on_white() -> None:
     clear = dataclasses.replace(INFO, channels=4, resolution=32)
     assert "channels" not in fit(CARD, clear).settings
@@ -90,15 +95,18 @@ def test_where_transparency_cannot_be_learned_pictures_lie_on_white() -> None:
     assert fit(grey, clear).settings["channels"] == 3
 
 
-def test_classes_may_be_asked_for() -> None:
-    card = style(classes=0)
-    config = TrainConfig(settings={**card.settings, "classes": 2})
+@pytest.mark.parametrize("family", ["stylegan2", "fastgan"])
+@pytest.mark.parametrize("classes", [0, 2])
+def test_classes_may_be_learned_as_one(family: str, classes: int) -> None:
+    card = style(family, classes=0)
+    config = TrainConfig(family=family, settings={**card.settings, "classes": classes})
     require_fit(card, INFO, config)
+    three = dataclasses.replace(INFO, labels=("a", "b", "c"))
+    if not classes:
+        require_fit(card, three, config)
+        return
     with pytest.raises(BadInput, match="its classes"):
-        require_fit(card, dataclasses.replace(INFO, labels=("a", "b", "c")), config)
-    with pytest.raises(BadInput, match="its classes"):
-        fast = style("fastgan", classes=0)
-        require_fit(fast, INFO, TrainConfig(family="fastgan", settings={**fast.settings, "classes": 2}))
+        require_fit(card, three, config)
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,18 @@ def test_what_differs_from_the_base_is_bridged_and_a_new_critic_gets_a_head_star
     assert chosen.config.settings["channels"] == 3 and chosen.config.freeze_d_layers == 0
     assert chosen.config.critic_warmup_kimg > 0 and chosen.config.g_learning_rate == 0.001
     told = " ".join(chosen.reasons)
-    assert "red, green and blue" in told and "no critic" in told and "learned as one" in told
-    assert plan(5, dataclasses.replace(INFO, resolution=64), card(), **LAPTOP).config.critic_warmup_kimg == 0
+    assert "red, green and blue" in told and "no critic" in told and "the same pictures" in told
+    alike = dataclasses.replace(INFO, resolution=64, labels=(), counts=())
+    assert plan(5, alike, card(), **LAPTOP).config.critic_warmup_kimg == 0
+
+
+@pytest.mark.parametrize(
+    ("classes", "columns"), [(0, 6), (2, 6), (3, 6), (4, 8), (5, 5), (7, 7), (12, 6), (16, 8), (26, 6)]
+)
+def test_a_sheet_shows_a_class_in_each_column_if_it_can(classes, columns):
+    labels = tuple(map(str, range(classes)))
+    info = dataclasses.replace(INFO, labels=labels, counts=(100,) * classes, count=2000)
+    assert plan(5, info, **LAPTOP).config.preview_columns == columns
 
 
 def test_cores_share_the_batch_where_that_is_quicker():
@@ -222,6 +232,7 @@ def test_a_short_run_starts_from_a_model_of_its_size():
         told = " ".join(plan(minutes, small, cards["quick"], **LAPTOP).reasons)
         assert ("first impression" in told) == (minutes == 1)
     assert suggested_base(cards, small, 5, speed=speed) == "quick", "what is the first choice needs a model of its kind"
+    assert suggested_base(cards, dataclasses.replace(small, labels=("oak", "elm")), 5, speed=speed) == "quick"
     assert suggested_base(cards, info, 30, speed=speed) == "quick", "it can grow, if there is time"
     plain = card(family="fastgan", settings=quick | {"projected": False})
     assert suggested_base({"plain": plain}, info, 30, speed=speed) == "", "the critic of its authors cannot grow"

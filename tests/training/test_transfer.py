@@ -93,7 +93,7 @@ def test_a_model_with_transparency_begins_opaque(name: str, channels: int) -> No
     assert torch.allclose(after[:, 3], torch.ones([]), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(set(FAMILIES) - {"fastgan"}))
+@pytest.mark.parametrize("name", sorted(FAMILIES))
 def test_new_classes_begin_with_the_pictures_of_the_base(name: str) -> None:
     plain, classed = settings_of(name), settings_of(name, classes=3)
     before = generator_of(name, plain)

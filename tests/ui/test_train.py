@@ -256,6 +256,10 @@ def test_the_base_decides_size_colours_and_classes() -> None:
         "pad",
     )
     assert fitted(PrepareSettings(), card(resolution=100)).resolution == 128
+    for of_folders in (True, False):
+        asked = PrepareSettings(classes_from_folders=of_folders)
+        assert fitted(asked, card(classes=())).classes_from_folders is of_folders
+        assert fitted(asked, card(classes=("a",))).classes_from_folders
     assert fitted(PrepareSettings(), card(resolution=1024)).resolution == 512
     with pytest.raises(BadInput, match="1024 px"):
         fitted(PrepareSettings(), card(resolution=1024, family="stylegan3"))
