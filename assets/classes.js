@@ -1,6 +1,6 @@
 // The classes of a model, each with the picture that the place which is played has in it.
 import { Faces, nothingYet } from "./faces.js";
-import { h } from "./studio.js";
+import { OWN_CLASS, h } from "./studio.js";
 
 const MOST_PICTURED = 48;
 const FACE_PX = 64;
@@ -12,20 +12,20 @@ export class Classes {
     this.faces = new Faces(player, FACE_PX, () => this.wanted());
   }
 
-  /** The card of a model with classes: "Any", and a button for each; with very many classes these have no pictures. */
+  /** The card of a model with classes: all of them by turns, none, or one; with very many classes these have no pictures. */
   card(names) {
-    const choose = (label) => () => { this.player.change(() => { this.player.state.label = label; }); this.player.commit(); };
-    const any = h("button.button.small", { id: "class-any", title: "No class is preferred", onclick: choose(null) }, "Any");
+    const { player } = this;
+    const choose = (label) => () => { player.change(() => { player.state.label = label; }); player.commit(); };
+    const chip = (id, label, title, ...content) => ({ label, button: h("button.button.small", { id, title, onclick: choose(label) }, content) });
+    const others = [chip("class-own", OWN_CLASS, "Every seed has a class of its own", "All"), chip("class-any", null, "No class is preferred", "None")];
     this.pictured = names.length <= MOST_PICTURED;
     this.chips = names.map((name, label) => {
       const image = this.pictured && h("img", nothingYet);
-      return { label, image, button: h("button.button.small", { id: `class-${label}`, title: name, onclick: choose(label) }, image, h("span.text", name)) };
+      return { image, ...chip(`class-${label}`, label, name, image, h("span.text", name)) };
     });
-    this.player.rows.push(() => {
-      any.classList.toggle("on", this.player.state.label === null);
-      this.chips.forEach(({ label, button }) => button.classList.toggle("on", this.player.state.label === label));
-    });
-    return h("section.card", { id: "classes" }, h("header", h("h3", "Class"), any), h("div.chips", { className: this.pictured ? "chips pictured" : "chips" }, this.chips.map(({ button }) => button)));
+    player.rows.push(() => [...others, ...this.chips].forEach(({ label, button }) => button.classList.toggle("on", player.state.label === label)));
+    const kind = this.pictured ? "div.chips.pictured" : "div.chips";
+    return h("section.card", { id: "classes" }, h("header", h("h3", "Class"), h("div.right", others.map(({ button }) => button))), h(kind, this.chips.map(({ button }) => button)));
   }
 
   wanted() {

@@ -1,5 +1,5 @@
 // How a run's pictures grow: its sheets of the same seeds, a bar to move through them, and a film that melts one into the next.
-import { complain, fileUrl, h, icon, openInPlayer } from "./studio.js";
+import { OWN_CLASS, complain, fileUrl, h, icon, openInPlayer } from "./studio.js";
 import { amount, snapshotAt, upTo } from "./story.js";
 
 const KEPT_SHEETS = 240;
@@ -97,9 +97,9 @@ function showChosen(view) {
   }
 }
 
-/** The place that the trainer draws for a seed: with classes, the class is the seed modulo their number. */
+/** The place that the trainer draws for a seed: with classes, these take turns. */
 const point = (view, seed) => ({
-  seeds: [{ seed, weight: 1 }], label: view.classes ? seed % view.classes : null,
+  seeds: [{ seed, weight: 1 }], label: view.classes ? OWN_CLASS : null,
   mix: null, edits: [], truncation: 1, noise_seed: null, blend: [], space: "w",
 });
 

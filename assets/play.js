@@ -1,5 +1,5 @@
 // The player: one state, from which the scene is computed; every control writes the state and asks the canvas for a picture.
-import { attempt, call, clamp, complain, debounce, dismiss, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open } from "./studio.js";
+import { OWN_CLASS, attempt, call, clamp, complain, debounce, dismiss, download, emit, errand, fileUrl, fillTrack, h, icon, notice, on, open } from "./studio.js";
 import { LiveCanvas } from "./canvas.js";
 import { Classes } from "./classes.js";
 import { crossCard, drawnModel, readDrawn } from "./cross.js";
@@ -9,7 +9,7 @@ import { amount } from "./story.js";
 import { Strip } from "./strip.js";
 
 const LARGE_PX = 64;
-const FRESH = { x: 0, y: 0, label: null, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null, cross: null };
+const FRESH = { x: 0, y: 0, label: OWN_CLASS, mix: null, edits: {}, truncation: 1, noise_seed: null, translate_x: 0, translate_y: 0, rotate: 0, seeds: null, between: null, cross: null };
 const LAST_SEED = 2 ** 32 - 1;
 const PLACE = "latent-studio-place";
 
@@ -176,14 +176,17 @@ class Player {
   // ── state and scene ──
 
   point() {
-    const { x, y, origin, seeds, label, mix, edits, truncation, noise_seed, translate_x, translate_y, rotate, between } = this.state;
-    return between ?? { seeds: seeds ?? seedsAt(x, y, origin), label, mix, truncation, noise_seed, translate_x, translate_y, rotate, edits: Object.entries(edits).map(([name, amount]) => this.directions.edit(name, amount)) };
+    const { x, y, origin, seeds, mix, edits, truncation, noise_seed, translate_x, translate_y, rotate, between } = this.state;
+    return between ?? { seeds: seeds ?? seedsAt(x, y, origin), label: this.label, mix, truncation, noise_seed, translate_x, translate_y, rotate, edits: Object.entries(edits).map(([name, amount]) => this.directions.edit(name, amount)) };
   }
 
   tilePoint() {
-    const { label, truncation, noise_seed } = this.state;
-    return { label, truncation, noise_seed };
+    const { truncation, noise_seed } = this.state;
+    return { label: this.label, truncation, noise_seed };
   }
+
+  /** The class; a model without classes has none. */
+  get label() { return this.about?.card.classes.length ? this.state.label : null; }
 
   get drawn() { return drawnModel(this.state); }
 

@@ -250,6 +250,9 @@ export function comeBack(other) {
 /** What a room should do when it is next shown: play {model} or {scene} or {model, seeds}; train further from base. */
 export const errand = { play: null, base: null };
 
+/** The label of a place whose seeds each have a class of their own, by turns: the number of `latent.point.OWN_CLASS`. */
+export const OWN_CLASS = -1;
+
 export function openInPlayer(request) {
   errand.play = request;
   window.scrollTo(0, 0);

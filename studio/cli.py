@@ -441,7 +441,9 @@ def _add_generate(commands: Any) -> None:
     parser.add_argument("model", nargs="?", default="", help="the model's name on the shelf")
     parser.add_argument("--seeds", default="0-15", help="seeds, such as 0-15 or 3,5,8 [0-15]")
     parser.add_argument("--truncation", type=float, default=1.0, help="lower is more typical [1]")
-    parser.add_argument("--label", type=int, help="class, where the model has classes")
+    parser.add_argument(
+        "--label", type=int, default=-1, help="class, where the model has classes [-1: each seed its own]"
+    )
     parser.add_argument("--scene", type=Path, help="a PNG saved by the studio, or a JSON scene, to make again")
     parser.add_argument("--out", type=Path, default=Path("pictures"), help="folder for the pictures [pictures]")
 
@@ -533,7 +535,7 @@ def _add_interpolate(commands: Any) -> None:
 
 
 def _interpolate(namespace: argparse.Namespace) -> int:
-    from studio.latent.point import Point, Seed
+    from studio.latent.point import OWN_CLASS, Point, Seed
     from studio.latent.timeline import Keyframe, Timeline
     from studio.services.exports import FilmSettings
 
@@ -542,7 +544,7 @@ def _interpolate(namespace: argparse.Namespace) -> int:
         raise BadInput("A walk leads from one seed to another.", "Name two or more, such as --seeds 1,5.")
     keyframes = tuple(
         Keyframe(
-            point=Point(seeds=(Seed(seed=seed),), truncation=namespace.truncation),
+            point=Point(seeds=(Seed(seed=seed),), truncation=namespace.truncation, label=OWN_CLASS),
             seconds=namespace.seconds,
             easing=namespace.easing,
         )

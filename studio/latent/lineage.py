@@ -16,7 +16,7 @@ from torch import Tensor
 from studio.families.base import Generator
 from studio.features.fitting import coloured, fitted
 from studio.latent.directions import Check, Direction, device_of, moved
-from studio.latent.point import Edit, Point, Share
+from studio.latent.point import OWN_CLASS, Edit, Point, Share
 from studio.ops import seeds
 
 SEEDS = tuple(range(6))
@@ -78,7 +78,7 @@ def carried_point(point: Point, *, sha256: str, classes: Mapping[int, int], know
     """
     named = [(inherited_name(edit.direction, sha256), edit) for edit in point.edits]
     edits: tuple[Edit, ...] = tuple(replace(edit, direction=name) for name, edit in named if name in known)
-    label = None if point.label is None else classes.get(point.label)
+    label = point.label if point.label in (None, OWN_CLASS) else classes.get(point.label)
     parts = tuple(
         Share(point=carried_point(part.point, sha256=sha256, classes=classes, known=known), weight=part.weight)
         for part in point.blend

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LARGEST_SEED = 2**32 - 1
 NO_NOISE = -1
 """The `noise_seed` of a point that wants none at all."""
+OWN_CLASS = -1
+"""The `label` of a point whose seeds each have the class that falls to them when classes take turns."""
 
 _MOST_SEEDS = 16
 _MOST_EDITS = 64
@@ -75,7 +77,7 @@ class Point(Checked):
     other on the sphere (see `studio.latent.mix.blend_latents`), and label, truncation, mixes and edits are shared out.
 
     Attributes:
-        label: index of the class; None prefers none.
+        label: index of the class; None prefers none, OWN_CLASS (-1) is the class of each seed by turns, shared out by weight.
         noise_seed: None is the model's constant noise, NO_NOISE (-1) none at all, any other number draws it.
         translate_x, translate_y, rotate: where the picture lies, turned first; for models that can move their pictures,
             ignored by others. Those of the shares of a blend are added to its own, by weight.
@@ -84,7 +86,9 @@ class Point(Checked):
     """
 
     seeds: tuple[Seed, ...] = ()
-    label: int | None = option(None, help="Which class of pictures; none prefers none.", low=0, high=9_999)
+    label: int | None = option(
+        None, help="Which class of pictures; none prefers none, -1: each seed its own.", low=OWN_CLASS, high=9_999
+    )
     mix: Mix | None = None
     edits: tuple[Edit, ...] = ()
     truncation: float = option(1.0, help="Lower is more typical, higher more daring.", low=-1, high=2, step=0.05)

@@ -17,7 +17,7 @@ from studio.errors import BadInput
 from studio.families.base import Generator, Movable, Noise
 from studio.latent.directions import Direction, device_of
 from studio.latent.mix import blend_latents
-from studio.latent.point import NO_NOISE, Edit, Mix, Point
+from studio.latent.point import NO_NOISE, OWN_CLASS, Edit, Mix, Point, Seed
 from studio.ops import seeds
 from studio.words import counted
 
@@ -222,12 +222,21 @@ def _conditions(point: Point, generator: Generator) -> tuple[Tensor | None, floa
 
 
 def _label(point: Point, generator: Generator) -> Tensor | None:
+    if point.label == OWN_CLASS:
+        return _own_label(point.seeds, generator)
     if point.label is None:
         return None
     if point.label >= generator.classes:
         many = counted(generator.classes, "class", "classes") if generator.classes else "no classes"
         raise BadInput(f"This model has {many}, so there is no class {point.label}.", "Choose another class, or none.")
     return torch.eye(generator.classes)[point.label]
+
+
+def _own_label(drawn: Sequence[Seed], generator: Generator) -> Tensor | None:
+    """The classes of seeds, shared out by weight; None where there are none."""
+    labels = seeds.labels([seed.seed for seed in drawn], generator.classes)
+    weights = torch.tensor([abs(seed.weight) for seed in drawn])
+    return None if labels is None else weights / weights.sum() @ labels
 
 
 def _map(latents: Sequence[_Latent], wanted: Set[int], generator: Generator) -> dict[int, Tensor]:

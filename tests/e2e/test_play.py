@@ -113,6 +113,9 @@ def test_every_class_shows_the_place_that_is_played(page) -> None:
     expect(page.locator("#class-2")).to_have_class(re.compile(r"\bon\b"))
     page.locator("#class-any").click()
     expect(page.locator("#class-any")).to_have_class(re.compile(r"\bon\b"))
+    page.keyboard.press("z")
+    page.keyboard.press("z")
+    expect(page.locator("#class-own")).to_have_class(re.compile(r"\bon\b"))
 
 
 def test_every_step_can_be_undone_and_done_again(page) -> None:

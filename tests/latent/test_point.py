@@ -40,7 +40,7 @@ IMPOSSIBLE = [
     lambda: Point(blend=(Share(point=PLAIN, weight=1), Share(point=PLAIN, weight=-1))),
     lambda: Point(blend=(Share(point=PLAIN),), truncation=0.5),
     lambda: Point(seeds=(Seed(seed=1),), truncation=math.nan),
-    lambda: Point(seeds=(Seed(seed=1),), label=-1),
+    lambda: Point(seeds=(Seed(seed=1),), label=-2),
     lambda: Point(seeds=(Seed(seed=1),), space="q"),
     lambda: Seed(seed=-1),
     lambda: Seed(seed=2**32),

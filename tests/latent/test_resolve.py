@@ -10,7 +10,7 @@ import torch
 
 from studio.errors import BadInput
 from studio.latent.directions import Direction
-from studio.latent.point import NO_NOISE, Edit, Mix, Point, Seed, Share, resolve
+from studio.latent.point import NO_NOISE, OWN_CLASS, Edit, Mix, Point, Seed, Share, resolve
 from studio.latent.resolve import resolve_many, resolve_noise
 from studio.latent.timeline import Keyframe, Timeline
 from studio.ops.seeds import latents
@@ -124,6 +124,16 @@ def test_labels_choose_a_class(classed) -> None:
     wanted = classed.map(latents([1], 16), torch.tensor([[0.0, 0, 1]]))
     assert torch.allclose(two, wanted, atol=1e-6) and not torch.allclose(one, two)
     assert torch.allclose(resolve(at(1), classed), classed.map(latents([1], 16)), atol=1e-6)
+
+
+def test_each_seed_may_have_its_own_class(classed, mapped) -> None:
+    for seed in (0, 4, 8):
+        own, named = at(seed, label=OWN_CLASS), at(seed, label=seed % 3)
+        assert torch.allclose(resolve(own, classed), resolve(named, classed), atol=1e-6)
+    between_two = Point(seeds=(Seed(seed=3, weight=0.75), Seed(seed=7, weight=0.25)), label=OWN_CLASS)
+    z = (0.75 * latents([3], 16) + 0.25 * latents([7], 16)) / math.hypot(0.75, 0.25)
+    assert torch.allclose(resolve(between_two, classed), classed.map(z, torch.tensor([[0.75, 0.25, 0]])), atol=1e-5)
+    assert torch.equal(resolve(at(7, label=OWN_CLASS), mapped), resolve(at(7), mapped))
 
 
 @pytest.mark.parametrize("point", [at(1, label=0), at(1, edits=(Edit(direction="unknown"),))])
