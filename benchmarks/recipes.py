@@ -6,9 +6,9 @@ python -m benchmarks.recipes --out results --report docs/recipes
 
 A recipe is the studio's plan with changes; without any, the plan itself, from the model that it chooses (base=none:
 from nothing). Runs are real trainer processes, one after the other; what is in the results folder already is not run
-again. With --classes, the folder that a picture lies in is its class; with --kinds 16 pictures are sorted by their looks.
-Scores are of the averaged generator at the end: KID and coverage against the whole set, also against pictures that the run
-never saw, and copies against those that it saw.
+again. With --classes, the folder that a picture lies in is its class; with --kinds 16 (or 0) pictures are sorted by their
+looks into so many, not into as many as the studio suggests. Scores are of the averaged generator at the end: KID and
+coverage against the whole set, also against pictures that the run never saw, and copies against those that it saw.
 """
 
 from __future__ import annotations
@@ -54,18 +54,18 @@ _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
     """`count` pictures (0: all) of a zip or a folder, drawn by lot with a fixed seed; `classes`: the folder that one lies in
-    is its class; `kinds`: they are sorted into so many instead (0: none)."""
+    is its class; `kinds`: they are sorted into so many instead (0: none; None: as the studio suggests)."""
 
     source: Path
     count: int
     resolution: int
     classes: bool = False
-    kinds: int = 0
+    kinds: int | None = None
 
     @property
     def name(self) -> str:
         """It says all of this."""
-        kinds = f"-{self.kinds}kinds" if self.kinds else ""
+        kinds = "" if self.kinds is None else f"-{self.kinds}kinds"
         return f"{self.source.stem}-{self.count or 'all'}-{self.resolution}px{kinds}"
 
     def place(self, name: str) -> Path:
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[100], help="pictures taken; 0 is all")
     parser.add_argument("--resolution", type=int, default=64, help="at which the pictures are prepared")
     parser.add_argument("--classes", action="store_true", help="the folder that a picture lies in is its class")
-    parser.add_argument("--kinds", type=int, default=0, help="sort the pictures into so many kinds")
+    parser.add_argument("--kinds", type=int, help="sort the pictures into so many kinds [as the studio suggests]")
     parser.add_argument("--recipe", action="append", type=Recipe.read, default=[])
     parser.add_argument("--report", type=Path, help="a folder for the table and the sheets")
     chosen = parser.parse_args()
@@ -199,9 +199,8 @@ def prepared(home: Path, pictures: Pictures) -> Path:
         folder = Path(place) / pictures.source.stem
         folder.mkdir()
         gather(pictures, folder)
-        settings = {
-            "resolution": pictures.resolution, "classes_from_folders": pictures.classes, "kinds": pictures.kinds,
-        }  # fmt: skip
+        settings = {"resolution": pictures.resolution, "classes_from_folders": pictures.classes}
+        settings |= {} if pictures.kinds is None else {"kinds": pictures.kinds}
         made = datasets.prepare_here(folder, settings, pictures.name, tell=lambda _: None)
     return datasets.folder(made.id)
 

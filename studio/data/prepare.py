@@ -49,7 +49,9 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _SPARE_BYTES = 50_000_000
 _LARGEST_SUGGESTED = 256
 _MOST_CLASSES = 200
-_FEWEST_OF_A_KIND = 4
+MOST_SORTED = 5_000
+"""Of more pictures it is not looked at what is on them, so they cannot be sorted into kinds."""
+_FEWEST_OF_A_KIND, _USUAL_OF_A_KIND, _MOST_SUGGESTED = 4, 100, 16
 Piece = tuple[Picture, Cut]
 """A square of the training material: the picture that it is cut out of, and how."""
 
@@ -140,18 +142,22 @@ class PrepareSettings(Checked):
 
 
 def suggest(report: ScanReport) -> PrepareSettings:
-    """Settings that suit an upload: the nearest resolution up to 256, grey or clear only where most pictures are."""
+    """Settings that suit an upload: the nearest resolution up to 256, grey or clear only where most pictures are, and kinds
+    where there are some hundreds of pictures and no folders that say what they are (docs/recipes.md)."""
     total = len(report.pictures)
     offered = [size for size in RESOLUTIONS if size <= _LARGEST_SUGGESTED]
     resolution = min(offered, key=lambda size: abs(np.log2(size / report.median)))
     opaque = "grey" if report.grey >= 0.95 * total else "rgb"
+    folders = 2 <= len(report.classes) <= _MOST_CLASSES and total >= FEWEST * len(report.classes)
+    kinds = 0 if folders or total > MOST_SORTED else min(_MOST_SUGGESTED, total // _USUAL_OF_A_KIND)
     elongated = sum(max(p.width, p.height) > 1.6 * min(p.width, p.height) for p in report.pictures)
     return PrepareSettings(
         title=report.source[:80],
         resolution=resolution,
         fit="pad" if elongated > total / 2 else "crop",
         colour="rgba" if report.alpha > total / 2 else opaque,
-        classes_from_folders=2 <= len(report.classes) <= _MOST_CLASSES and total >= FEWEST * len(report.classes),
+        classes_from_folders=folders,
+        kinds=kinds if kinds > 1 else 0,
         sharp_pixels=report.median <= 64 and report.few_colours > total / 2 and report.median <= resolution,
     )
 

@@ -20,7 +20,7 @@ from studio.data.archive import ArchiveLimits
 from studio.data.choices import Choices
 from studio.data.doctor import Features, Finding
 from studio.data.glovebox import Glovebox
-from studio.data.prepare import PrepareSettings
+from studio.data.prepare import MOST_SORTED, PrepareSettings
 from studio.data.progress import Cancel, never
 from studio.data.scan import Picture, Scanned, ScanReport
 from studio.data.sources import Reader
@@ -32,7 +32,6 @@ from studio.paths import write_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MOST_LOOKED_AT = 5_000
 _AT_ONCE = 64
 _LARGE_PX = 720
 _NAMED = 5
@@ -54,7 +53,7 @@ def looks_of(vitals: Sequence[Vitals], cancelled: Cancel = never) -> Features | 
 
 
 def _seen(vitals: Sequence[Vitals], see: Callable[[Tensor], Tensor], cancelled: Cancel) -> Features | None:
-    if len(vitals) > _MOST_LOOKED_AT:
+    if len(vitals) > MOST_SORTED:
         return None
     import torch
 
@@ -93,7 +92,7 @@ def in_kinds(report: ScanReport, settings: PrepareSettings, looks: Features | No
     if not count:
         return report
     if looks is None or len(looks) != len(report.pictures):
-        most = f"{_MOST_LOOKED_AT:,} pictures at most"
+        most = f"{MOST_SORTED:,} pictures at most"
         raise BadInput(
             "These pictures cannot be sorted into kinds.", f"That is done with {most}; or look at them anew."
         )

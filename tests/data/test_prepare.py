@@ -92,6 +92,19 @@ def test_suggestions(folder: Path, tmp_path: Path, noise, encoded) -> None:
     assert (grey.colour, grey.resolution, grey.fit) == ("grey", 128, "pad")
 
 
+@pytest.mark.parametrize(
+    ("count", "folders", "kinds"), [(199, 1, 0), (200, 1, 2), (1193, 1, 11), (5000, 1, 16), (5001, 1, 0), (1000, 4, 0)]
+)
+def test_hundreds_of_pictures_are_sorted_into_kinds_unless_folders_do_so(
+    folder: Path, count: int, folders: int, kinds: int
+) -> None:
+    report = scan(folder).report
+    pictures = tuple(replace(report.pictures[0], folder=str(place % folders)) for place in range(count))
+    classes = tuple(map(str, range(folders))) if folders > 1 else ()
+    found = suggest(replace(report, pictures=pictures, classes=classes, counts=(1,) * len(classes)))
+    assert found.kinds == kinds and found.classes_from_folders is (folders > 1)
+
+
 def test_crop_keeps_the_middle_and_pad_keeps_all() -> None:
     image = Image.new("RGB", (96, 32), "red")
     image.paste("blue", (32, 0, 64, 32))

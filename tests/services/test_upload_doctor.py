@@ -105,7 +105,7 @@ def test_the_command_line_hears_of_findings_and_of_films(datasets: Datasets, tmp
 
 
 def test_features_stop_when_told_and_for_very_many(datasets: Datasets, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "_MOST_LOOKED_AT", 2)
+    monkeypatch.setattr(doctor, "MOST_SORTED", 2)
     assert doctor.features_of([None] * 3) is None  # type: ignore[list-item]
 
 
