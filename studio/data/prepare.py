@@ -51,7 +51,8 @@ _LARGEST_SUGGESTED = 256
 _MOST_CLASSES = 200
 MOST_SORTED = 5_000
 """Of more pictures it is not looked at what is on them, so they cannot be sorted into kinds."""
-_FEWEST_OF_A_KIND, _USUAL_OF_A_KIND, _MOST_SUGGESTED = 4, 100, 16
+_FEWEST_OF_A_KIND, _USUAL_OF_A_KIND = 4, 100
+_SUGGESTED_KINDS = (16, 12, 10, 8, 6, 5, 4, 3, 2, 0)
 Piece = tuple[Picture, Cut]
 """A square of the training material: the picture that it is cut out of, and how."""
 
@@ -149,7 +150,8 @@ def suggest(report: ScanReport) -> PrepareSettings:
     resolution = min(offered, key=lambda size: abs(np.log2(size / report.median)))
     opaque = "grey" if report.grey >= 0.95 * total else "rgb"
     folders = 2 <= len(report.classes) <= _MOST_CLASSES and total >= FEWEST * len(report.classes)
-    kinds = 0 if folders or total > MOST_SORTED else min(_MOST_SUGGESTED, total // _USUAL_OF_A_KIND)
+    sorted_here = not folders and total <= MOST_SORTED
+    kinds = next(count for count in _SUGGESTED_KINDS if count * _USUAL_OF_A_KIND <= total)
     elongated = sum(max(p.width, p.height) > 1.6 * min(p.width, p.height) for p in report.pictures)
     return PrepareSettings(
         title=report.source[:80],
@@ -157,7 +159,7 @@ def suggest(report: ScanReport) -> PrepareSettings:
         fit="pad" if elongated > total / 2 else "crop",
         colour="rgba" if report.alpha > total / 2 else opaque,
         classes_from_folders=folders,
-        kinds=kinds if kinds > 1 else 0,
+        kinds=kinds if sorted_here else 0,
         sharp_pixels=report.median <= 64 and report.few_colours > total / 2 and report.median <= resolution,
     )
 
