@@ -37,6 +37,13 @@ def rename_model(studio: Studio, visitor: Visitor, id: str, title: str) -> None:
     studio.engine.forget(id)
 
 
+def name_class(studio: Studio, visitor: Visitor, id: str, place: int, name: str) -> None:
+    """Call a class of one of the artist's own models otherwise."""
+    studio.policy.require("shelf")
+    studio.shelf.name_class(id, place, name)
+    studio.engine.forget(id)
+
+
 def delete_model(studio: Studio, visitor: Visitor, id: str) -> None:
     """Take one of the artist's own models off the shelf; `restore_model` brings it back."""
     studio.policy.require("shelf")
@@ -90,4 +97,4 @@ def forget_import(studio: Studio, visitor: Visitor, id: str) -> None:
 
 
 _IMPORTING = (begin_import, look_at_hub, download_import, look_at_import, keep_import, forget_import)
-CALLS = (models, rename_model, delete_model, restore_model, *_IMPORTING)
+CALLS = (models, rename_model, name_class, delete_model, restore_model, *_IMPORTING)

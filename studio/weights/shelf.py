@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from studio.errors import BadInput, Forbidden, NotFound, StudioError
 from studio.paths import bring_back, new_id, safe_name, set_aside
 from studio.weights.card import CONFIG_FILE, PREVIEW_FILE, WEIGHTS_FILE, ModelCard, read_card, write_card
 
+_LONGEST_TITLE, _LONGEST_CLASS = 120, 60
 _Stamp = tuple[int, int, int, int, int]
 
 
@@ -84,13 +86,25 @@ class Shelf:
 
     def rename(self, model_id: str, title: str) -> ModelCard:
         """Give one of the artist's own models another title; its id stays. Returns the new card."""
-        title = " ".join(title.split())
-        if not 1 <= len(title) <= 120:
-            raise BadInput("A model needs a name of 1 to 120 characters.", "Choose a shorter one.")
-        folder = self._own_folder(model_id)
-        card = dataclasses.replace(read_card(folder), title=title)
-        write_card(folder, card)
-        return card
+        return self._change(model_id, lambda card: {"title": _name(title, "model", _LONGEST_TITLE)})
+
+    def name_class(self, model_id: str, place: int, name: str) -> ModelCard:
+        """Call a class of one of the artist's own models otherwise. Returns the new card.
+
+        Raises:
+            BadInput: no such class, or another one has that name.
+        """
+        name = _name(name, "class", _LONGEST_CLASS)
+
+        def renamed(card: ModelCard) -> dict[str, Any]:
+            others = [*card.classes[:place], *card.classes[place + 1 :]]
+            if not 0 <= place < len(card.classes):
+                raise BadInput(f"{card.title} has no such class.", "Reload the page.")
+            if name in others:
+                raise BadInput(f"Another class is called {name!r}.", "Choose a different name.")
+            return {"classes": (*others[:place], name, *others[place:])}
+
+        return self._change(model_id, renamed)
 
     def delete(self, model_id: str) -> None:
         """Take one of the artist's own models from the shelf. `restore` brings it back until it is purged."""
@@ -99,6 +113,14 @@ class Shelf:
     def restore(self, model_id: str) -> None:
         """Undo `delete`. Raises NotFound if nothing of that id was deleted, BadInput if another took its name."""
         bring_back(self._own / safe_name(model_id))
+
+    def _change(self, model_id: str, changes: Callable[[ModelCard], dict[str, Any]]) -> ModelCard:
+        """Write the card of one of the artist's own models anew."""
+        folder = self._own_folder(model_id)
+        card = read_card(folder)
+        card = dataclasses.replace(card, **changes(card))
+        write_card(folder, card)
+        return card
 
     def _own_folder(self, model_id: str) -> Path:
         folder = self.folder(model_id)
@@ -113,6 +135,14 @@ class Shelf:
             known = (stamp, _read_entry(folder, shipped=shipped))
             self._known[folder] = known
         return known[1]
+
+
+def _name(text: str, what: str, most: int) -> str:
+    """The text in one line. Raises BadInput: it is empty or too long."""
+    name = " ".join(text.split())
+    if not 1 <= len(name) <= most:
+        raise BadInput(f"A {what} needs a name of 1 to {most} characters.", "Choose a shorter one.")
+    return name
 
 
 def _age(entry: ShelfEntry) -> str:

@@ -118,6 +118,24 @@ def test_every_class_shows_the_place_that_is_played(page) -> None:
     expect(page.locator("#class-own")).to_have_class(re.compile(r"\bon\b"))
 
 
+def test_a_class_of_ones_own_model_is_named_and_the_name_undone(page) -> None:
+    open_model(page, "tiny-classes")
+    expect(page.locator("#class-name")).to_be_hidden()
+    page.locator("#class-1").click()
+    before = page.locator("#class-1").inner_text()
+    expect(page.locator("#class-name")).to_have_value(before)
+    page.locator("#class-name").fill("wild roses")
+    page.keyboard.press("Enter")
+    expect(page.locator("#class-1")).to_have_text("wild roses")
+    page.locator("#notices").get_by_role("button", name="Undo").click()
+    expect(page.locator("#class-1")).to_have_text(before)
+    expect(page.locator("#class-name")).to_have_value(before)
+    page.locator("#class-name").fill(page.locator("#class-0").inner_text())
+    page.keyboard.press("Enter")
+    expect(page.locator("#notices")).to_contain_text("Another class is called")
+    expect(page.locator("#class-name")).to_have_value(before)
+
+
 def test_every_step_can_be_undone_and_done_again(page) -> None:
     open_model(page, "tiny-style")
     steps = [(settle(page), page.evaluate(STATE))]

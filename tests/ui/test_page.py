@@ -108,6 +108,7 @@ def test_on_a_public_host_visitors_play_but_change_nothing(tmp_path: Path) -> No
         ("datasets", {}),
         ("delete_model", {"id": "tiny"}),
         ("rename_model", {"id": "tiny", "title": "mine"}),
+        ("name_class", {"id": "tiny", "place": 0, "name": "mine"}),
         ("begin_import", {}),
         ("begin_import", {"path": "/etc/passwd"}),
         ("look_at_hub", {"address": "ana/leaves"}),

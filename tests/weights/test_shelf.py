@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from studio.errors import BadInput, Forbidden, NotFound
 from studio.paths import purge
-from studio.weights.card import CONFIG_FILE, WEIGHTS_FILE, ModelCard, write_card
+from studio.weights.card import CONFIG_FILE, WEIGHTS_FILE, ModelCard, read_card, write_card
 from studio.weights.shelf import Shelf
 
 
@@ -93,8 +94,21 @@ def test_a_deleted_model_can_come_back(shelf: Shelf) -> None:
 def test_only_own_models_change(shelf: Shelf) -> None:
     assert shelf.rename("mine", "  New\nname ").title == "New name"
     assert shelf.entry("mine").title == "New name"
-    for change in (lambda: shelf.delete("shipped"), lambda: shelf.rename("shipped", "x")):
+    for change in (
+        lambda: shelf.delete("shipped"), lambda: shelf.rename("shipped", "x"), lambda: shelf.name_class("shipped", 0, "x"),
+    ):  # fmt: skip
         with pytest.raises(Forbidden):
             change()
     with pytest.raises(BadInput):
         shelf.rename("mine", " ")
+
+
+def test_classes_of_own_models_are_named(shelf: Shelf) -> None:
+    folder = shelf.folder("mine")
+    write_card(folder, dataclasses.replace(read_card(folder), classes=("kind 1", "kind 2", "kind 3")))
+    assert shelf.name_class("mine", 1, " wild  roses ").classes == ("kind 1", "wild roses", "kind 3")
+    assert shelf.name_class("mine", 1, "wild roses").classes[1] == "wild roses"
+    assert shelf.entry("mine").card.classes == ("kind 1", "wild roses", "kind 3")
+    for place, name in ((3, "x"), (-1, "x"), (0, "wild roses"), (0, " "), (0, "x" * 61)):
+        with pytest.raises(BadInput):
+            shelf.name_class("mine", place, name)
