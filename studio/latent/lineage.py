@@ -69,16 +69,18 @@ def effect(generator: Generator, direction: Direction, numbers: Sequence[int]) -
     return ends[0] - ends[1]
 
 
-def carried_point(point: Point, *, sha256: str, classes: Mapping[int, int], known: Mapping[str, Direction]) -> Point:
+def carried_point(
+    point: Point, *, sha256: str, classes: Mapping[int | None, int], known: Mapping[str, Direction]
+) -> Point:
     """A point of the model `sha256` as one of a model that was trained from it.
 
     Args:
-        classes: its classes -> those of the other model; a class that is not there becomes none.
+        classes: its classes, or None, -> those of the other model; what is not there becomes none.
         known: the directions of the other model; edits along any other are left out.
     """
     named = [(inherited_name(edit.direction, sha256), edit) for edit in point.edits]
     edits: tuple[Edit, ...] = tuple(replace(edit, direction=name) for name, edit in named if name in known)
-    label = point.label if point.label in (None, OWN_CLASS) else classes.get(point.label)
+    label = OWN_CLASS if point.label == OWN_CLASS else classes.get(point.label)
     parts = tuple(
         Share(point=carried_point(part.point, sha256=sha256, classes=classes, known=known), weight=part.weight)
         for part in point.blend

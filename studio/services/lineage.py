@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.errors import Damaged, NotFound, StudioError
-from studio.latent.point import Point, Scene
+from studio.latent.point import OWN_CLASS, Point, Scene
 from studio.options import from_json
 from studio.services.engine import Engine, is_lasting
 from studio.services.gallery import Gallery
@@ -142,8 +142,11 @@ class Lineage:
         return self._shelf.folder(model_id) / INHERITED_FILE
 
 
-def _classes(base: ModelCard, card: ModelCard) -> dict[int, int]:
-    """Numbers of the base's classes -> those of the model: by name, or in order where there are as many."""
+def _classes(base: ModelCard, card: ModelCard) -> dict[int | None, int]:
+    """Numbers of the base's classes -> those of the model: by name, or in order where there are as many. Where the base has
+    none, each seed has one of its own."""
+    if card.classes and not base.classes:
+        return {None: OWN_CLASS}
     if len(base.classes) == len(card.classes):
         return {number: number for number in range(len(card.classes))}
     return {place: card.classes.index(name) for place, name in enumerate(base.classes) if name in card.classes}

@@ -185,7 +185,8 @@ def _about(studio: Studio, config: TrainConfig) -> str:
     name = config.dataset.replace("\\", "/").rstrip("/").rpartition("/")[2]
     try:
         info = studio.datasets.info(name)
-        pictures = f"{counted(info.count, 'picture')} of {info.title}"
+        classes = f" in {counted(len(info.labels), 'class', 'classes')}" if info.labels else ""
+        pictures = f"{counted(info.count, 'picture')} of {info.title}{classes}"
     except StudioError:
         pictures = name
     size = config.settings.get("resolution")

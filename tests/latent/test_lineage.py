@@ -12,7 +12,7 @@ from torch import nn
 
 from studio.latent.directions import Check, Direction, codes, find, load_directions, save_directions, style_components
 from studio.latent.lineage import carried_point, inherited, inherited_name, recheck
-from studio.latent.point import Edit, Point, Seed, Share
+from studio.latent.point import OWN_CLASS, Edit, Point, Seed, Share
 
 SHA = "abcdef0123" + "0" * 54
 
@@ -106,3 +106,11 @@ def test_points_travel_with_their_edits_and_classes() -> None:
     blended = Point(blend=(Share(point=point), Share(point=Point(seeds=(Seed(seed=5),), label=1), weight=2)))
     first, second = carried_point(blended, sha256=SHA, classes={2: 0}, known=known).blend
     assert first.point == carried and second.point.label is None and second.weight == 2
+
+
+def test_where_the_base_had_no_classes_each_seed_has_its_own() -> None:
+    plain = Point(seeds=(Seed(seed=4),))
+    assert carried_point(plain, sha256=SHA, classes={None: OWN_CLASS}, known={}).label == OWN_CLASS
+    assert carried_point(plain, sha256=SHA, classes={0: 0}, known={}).label is None
+    own = replace(plain, label=OWN_CLASS)
+    assert carried_point(own, sha256=SHA, classes={0: 0}, known={}).label == OWN_CLASS
