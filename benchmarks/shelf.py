@@ -47,7 +47,8 @@ _CROSSED_SEEDS = (83, 65, 35, 53, 2, 49, 16, 57)
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What the shelf says of a model that it cannot say itself, and the seeds of its preview."""
+    """What the shelf says of a model that it cannot say itself, the names of its classes (if they have none that say
+    anything), and the seeds of its preview."""
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
     title: str = ""
@@ -57,6 +58,7 @@ class Shown:
     weaknesses: str = ""
     command: str = ""
     licence: str = "Apache-2.0"
+    classes: tuple[str, ...] = ()
 
 
 CARDS: dict[str, Shown] = {

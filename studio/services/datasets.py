@@ -359,7 +359,8 @@ class Datasets:
         shown = title or settings.title or report.source
         info = prepare(report, settings, self.home.datasets / new_id(shown), shown, choices=choices,
                        limits=self.limits.archive)  # fmt: skip
-        tell(f"Prepared {counted(info.count, 'picture')} at {info.resolution} px.")
+        classes = f" in {counted(len(info.labels), 'class', 'classes')}" if info.labels else ""
+        tell(f"Prepared {counted(info.count, 'picture')}{classes} at {info.resolution} px.")
         return info
 
     def look(

@@ -157,5 +157,6 @@ def test_the_command_line_sorts_into_kinds(datasets: Datasets, tmp_path: Path) -
     for number in range(8):
         for colour in ("#c01818", "#2040d0"):
             (tmp_path / f"{colour[1:]}-{number}.png").write_bytes(plain(colour, number))
-    info = datasets.prepare_here(tmp_path, {"resolution": 32, "kinds": 2}, tell=lambda _: None)
-    assert info.counts == (8, 8)
+    heard: list[str] = []
+    info = datasets.prepare_here(tmp_path, {"resolution": 32, "kinds": 2}, tell=heard.append)
+    assert info.counts == (8, 8) and heard[-1] == "Prepared 16 pictures in 2 classes at 32 px."
