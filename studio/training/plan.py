@@ -433,18 +433,23 @@ def _manners(
 
 
 def _projected_manners(kimg: float, settings: dict[str, Any], base: ModelCard | None, count: int) -> dict[str, Any]:
-    """What a FastGAN before the projected critic needs. From a base both players begin quickly and settle. A fresh forger
-    begins with shapes alone, and of few pictures its critic is sure too soon. Pictures that it sees no larger than they are it
-    sees better in parts, enlarged (docs/recipes.md)."""
+    """What a FastGAN before the projected critic needs (docs/recipes.md).
+
+    From a base both players begin quickly and settle; one that grows begins as blurred as its enlarged pictures are, or it
+    would emboss them to look sharp. A fresh forger begins with shapes alone, and of few pictures its critic is sure too soon.
+    Pictures that the critic sees no larger than they are it sees better in parts, enlarged.
+    """
     from studio.families.projected_critic import SMALLEST_SEEN_PX
 
     calm = _CALM_SHARE if kimg > _LEAST_CALMED_KIMG else 0.0
     average = {"ema_kimg": _rounded(min(4.0, max(0.2, kimg / 5))), "ema_rampup": 0.15}  # or a base lingers in it
     closer = settings["resolution"] >= SMALLEST_SEEN_PX
     manners = _PROJECTED_MANNERS | average | {"calm_share": calm, "closer": closer}
-    if base is not None:
-        return manners | {"d_learning_rate": manners["g_learning_rate"], "settle_kimg": _SETTLE_KIMG}
     fades = _rounded(max(0.1, min(_MOST_BLURRED_KIMG, kimg * _BLURRED_SHARE)))
+    if base is not None:
+        grown = settings["resolution"] / base.resolution
+        softly = {"blur_px": grown, "blur_kimg": fades} if grown > 1 else {}
+        return manners | softly | {"d_learning_rate": manners["g_learning_rate"], "settle_kimg": _SETTLE_KIMG}
     manners |= {"blur_px": settings["resolution"] / _BLUR_OF_SIDE, "blur_kimg": fades}
     return manners if count > _FEW else manners | {"d_learning_rate": manners["d_learning_rate"] / 2}
 

@@ -186,6 +186,15 @@ def test_before_the_projected_critic_the_rates_go_by_the_number_of_pictures_and_
         assert config.closer == (config.settings["resolution"] >= 128)
 
 
+def test_what_grows_begins_as_blurred_as_its_enlarged_pictures():
+    base = card(family="fastgan", settings={"resolution": 64, "channels": 3, "projected": True, "width": 24})
+    for size, blur in ((64, 0), (128, 2)):
+        info = dataclasses.replace(INFO, labels=(), counts=(), resolution=size)
+        config = plan(30, info, base, **LAPTOP).config
+        assert (config.settings["resolution"], config.blur_px) == (size, blur)
+        assert not blur or 0 < config.blur_kimg <= 10
+
+
 def test_the_projected_critic_looks_closer_at_pictures_that_it_sees_as_they_are():
     plain = dataclasses.replace(INFO, labels=(), counts=())
     for size, closer in ((64, False), (128, True), (256, True)):
