@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,14 +84,14 @@ def told(
 
 
 def in_kinds(report: ScanReport, settings: PrepareSettings, looks: Features | None) -> ScanReport:
-    """The report with its pictures sorted into kinds, if the settings ask for some.
+    """The report with its pictures sorted into as many kinds as the settings ask for; without classes if they are too few.
 
     Raises:
         BadInput: nothing is known of their looks.
     """
     count = settings.kinds_among(len(report.pictures))
     if not count:
-        return report
+        return replace(report, classes=(), counts=())
     if looks is None or len(looks) != len(report.pictures):
         most = f"{MOST_SORTED:,} pictures at most"
         raise BadInput(

@@ -146,6 +146,16 @@ def test_the_overview_shows_some_of_each_kind_and_says_how_many_there_are(datase
     assert "in 6 kinds" in few.words, "at least four pictures make a kind"
 
 
+def test_too_few_pictures_for_kinds_have_no_classes(datasets: Datasets) -> None:
+    upload = datasets.begin()
+    for number in range(7):
+        datasets.add(upload, f"{number % 2}/{number}.png", plain("#c01818", number))
+    datasets.scan(upload)
+    settings = PrepareSettings(resolution=32, kinds=3)
+    assert datasets.draw_sheet(upload, settings).words == "7 pictures, as the model will see them."
+    assert datasets.prepare(upload, settings).labels == ()
+
+
 def test_what_was_not_looked_at_cannot_be_sorted(datasets: Datasets, mixed: str) -> None:
     (datasets.home.uploads / mixed / "looks.npy").unlink()
     with pytest.raises(BadInput, match="cannot be sorted") as caught:
