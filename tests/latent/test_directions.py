@@ -153,7 +153,8 @@ def test_those_that_ship_are_what_is_found_in_their_models() -> None:
     for folder in (path.parent for path in bundled("models").glob("*/config.json")):
         generator = load_generator(folder)[0]
         directions, named = (
-            {len(one.vector) for one in load_directions(folder / file).values()} for file in (DIRECTIONS_FILE, TRAITS_FILE)
+            {len(one.vector) for one in load_directions(folder / file).values()}
+            for file in (DIRECTIONS_FILE, TRAITS_FILE)
         )
         assert directions == {generator.style_dim} and named <= directions, "some models have none with names"
     folder = bundled("models") / "first-steps"
