@@ -44,20 +44,21 @@ export class Classes {
   async rename(about, place, name) {
     const before = about.card.classes[place];
     if (name.trim() === before) return;
+    let kept;
     try {
-      await call("name_class", { id: about.id, place, name });
+      kept = await call("name_class", { id: about.id, place, name });
     } catch (failure) {
       complain(failure, "class-name");
       this.name.value = before;
       return;
     }
     dismiss("class-name");
-    about.card.classes[place] = name.trim();
+    about.card.classes[place] = kept;
     if (about === this.player.about) {
-      this.chips[place].button.querySelector(".text").textContent = name.trim();
+      this.chips[place].button.querySelector(".text").textContent = kept;
       this.player.show();
     }
-    notice(`${before} is called ${name.trim()} now.`, { action: "Undo", onaction: () => this.rename(about, place, before) });
+    notice(`${before} is called ${kept} now.`, { action: "Undo", onaction: () => this.rename(about, place, before) });
     emit("shelf");
   }
 

@@ -37,11 +37,12 @@ def rename_model(studio: Studio, visitor: Visitor, id: str, title: str) -> None:
     studio.engine.forget(id)
 
 
-def name_class(studio: Studio, visitor: Visitor, id: str, place: int, name: str) -> None:
-    """Call a class of one of the artist's own models otherwise."""
+def name_class(studio: Studio, visitor: Visitor, id: str, place: int, name: str) -> str:
+    """Call a class of one of the artist's own models otherwise; answers the name as it is kept."""
     studio.policy.require("shelf")
-    studio.shelf.name_class(id, place, name)
+    card = studio.shelf.name_class(id, place, name)
     studio.engine.forget(id)
+    return card.classes[place]
 
 
 def delete_model(studio: Studio, visitor: Visitor, id: str) -> None:
