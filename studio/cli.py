@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import itertools
 import json
 import os
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORT = 7860
 _MOST_SEEDS = 10_000
+_LEAVE_SECONDS = 25.0
+"""After so long the studio ends even if something hangs, and says where."""
 _LOG_SECONDS = 30.0
 """How often progress is a new line where the output is no terminal."""
 _MINUTES = {"5min": 5.0, "half-hour": 30.0, "evening": 180.0, "night": 480.0}
@@ -154,8 +157,13 @@ def _auth(namespace: argparse.Namespace) -> tuple[str, str] | None:
 
 def _serve_page(namespace: argparse.Namespace, door: Any, auth: tuple[str, str] | None) -> int:
     stop = threading.Event()
+
+    def leave(*_: object) -> None:
+        faulthandler.dump_traceback_later(_LEAVE_SECONDS, exit=True)  # trainers live on by themselves
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, leave)
     door.stage = "Opening the page…"
     from studio.ui import page
 

@@ -161,7 +161,7 @@ class Jobs:
         thread.join(timeout_seconds)
         return self.status(job_id)
 
-    def stop(self, timeout_seconds: float = 10.0) -> None:
+    def stop(self, timeout_seconds: float = 5.0) -> None:
         """Cancel all jobs and wait for them, so long all together; for when the studio closes."""
         with self._lock:
             jobs, threads = list(self._jobs.values()), list(self._threads.values())

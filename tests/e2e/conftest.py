@@ -64,7 +64,8 @@ class Server:
     def end(self, number: int = signal.SIGTERM) -> None:
         if self.process.poll() is None:
             self.process.send_signal(number)
-            self.process.wait(30)
+            code = self.process.wait(30)
+            assert code == (-number if number == signal.SIGKILL else 0), self.log
 
     def restart(self, number: int = signal.SIGTERM) -> None:
         self.end(number)
@@ -118,7 +119,7 @@ def page(browser: playwright.Browser, studio_server: Server) -> Iterator[playwri
 
     def hear(message: Any) -> None:
         if message.type == "error" and _CLOSED_STREAM not in message.text:
-            complaints.append(message.text)
+            complaints.append(f"{message.text} ({message.location['url']})")
 
     page.on("console", hear)
     page.on("pageerror", lambda error: complaints.append(str(error)))

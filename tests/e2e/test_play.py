@@ -438,7 +438,7 @@ def test_a_picture_without_a_recipe_is_refused_plainly(page, tmp_path: Path) -> 
     expect(page.locator("#shelf")).to_be_visible()
     drop(page, tmp_path / "plain.png")
     expect(page.locator("#notices")).to_contain_text("carries no recipe")
-    page.complaints[:] = [text for text in page.complaints if "400" not in text]
+    page.complaints[:] = [text for text in page.complaints if "status of 400" not in text]
 
 
 def test_a_newer_word_about_the_same_takes_the_place_of_a_refusal(page, tmp_path: Path) -> None:
@@ -453,7 +453,7 @@ def test_a_newer_word_about_the_same_takes_the_place_of_a_refusal(page, tmp_path
     expect(page.locator("#notices")).to_contain_text("carries no recipe")
     drop(page, good)
     expect(page.locator("#notices .notice")).to_have_text(["Opened the place this picture came from."])
-    page.complaints[:] = [text for text in page.complaints if "400" not in text]
+    page.complaints[:] = [text for text in page.complaints if "status of 400" not in text]
 
 
 def test_an_undo_of_the_strip_goes_when_the_strip_has_changed_since(page) -> None:
