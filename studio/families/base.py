@@ -7,7 +7,7 @@ the first network, not with this table, so that the page can name families befor
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
@@ -138,6 +138,15 @@ class Measured(Protocol):
 
     def measure(self) -> None:
         """Measure them, always with the same result for the same weights; in a fraction of a second."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A generator that has layers for its classes alone."""
+
+    def class_parameters(self) -> Iterator[nn.Parameter]:
+        """What says how pictures of one class differ from those of another."""
         ...
 
 

@@ -383,6 +383,14 @@ class Generator(SingleLatent):
                 module.to(dtype).to(memory_format=torch.channels_last)
         return prepared
 
+    def class_parameters(self) -> Iterator[nn.Parameter]:
+        """The embedding of the classes, and what every normalisation makes of it; nothing without classes."""
+        if self.classes:
+            yield from self.embed.parameters()
+        for module in self.modules():
+            if isinstance(module, ClassNormalisation):
+                yield from module.parameters()
+
     def calibrate(self) -> None:
         """To be called once after an import: measure the normalisation anew, if the settings say that it is.
 

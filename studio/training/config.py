@@ -113,6 +113,15 @@ class TrainConfig(Checked):
         label="Learning rate of the critic (discriminator)",
         advanced=True,
     )
+    class_pace: float = option(
+        1.0,
+        help="How fast a generator's class layers learn beside its other layers. Where they are quick, all pictures of a "
+        "class change together and stay alike.",
+        low=0.001,
+        high=1.0,
+        label="Pace of the classes",
+        advanced=True,
+    )
     settle_kimg: float = option(
         0.0,
         help="After so many thousand pictures both players learn at half their rates, after three times as many at a "

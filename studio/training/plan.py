@@ -45,6 +45,9 @@ _CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
 _SETTLE_KIMG = 5.0
 """From Naturalist all Monets came to a KID of 0.13 and stayed there, where rates that did not fall took them to 0.31 and 0.36;
 all emoji came to 0.22 instead of 0.44, and thirty of them to 0.35 instead of 0.82 (docs/recipes.md)."""
+_CLASS_PACE = 0.15
+"""With it kinds of Monets came to a KID of 0.13 instead of 0.28 in three runs, and their palettes are as unlike as two thirds of
+the set's instead of four tenths (docs/recipes.md)."""
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 _PLAIN_WIDTH = 32
 _PROJECTED_WIDTHS = (64, 32, 16)
@@ -435,8 +438,9 @@ def _manners(
 def _projected_manners(kimg: float, settings: dict[str, Any], base: ModelCard | None, count: int) -> dict[str, Any]:
     """What a FastGAN before the projected critic needs (docs/recipes.md).
 
-    From a base both players begin quickly and settle; one that grows begins as blurred as its enlarged pictures are, or it
-    would emboss them to look sharp. A fresh forger begins with shapes alone, and of few pictures its critic is sure too soon.
+    From a base both players begin quickly and settle, and class layers follow slowly, or all pictures of a class would share
+    one palette; one that grows begins as blurred as its enlarged pictures are, or it would emboss them to look sharp. A
+    fresh forger begins with shapes alone, and of few pictures its critic is sure too soon.
     Pictures that the critic sees no larger than they are it sees better in parts, enlarged.
     """
     from studio.families.projected_critic import SMALLEST_SEEN_PX
@@ -449,7 +453,8 @@ def _projected_manners(kimg: float, settings: dict[str, Any], base: ModelCard | 
     if base is not None:
         grown = settings["resolution"] / base.resolution
         softly = {"blur_px": grown, "blur_kimg": fades} if grown > 1 else {}
-        return manners | softly | {"d_learning_rate": manners["g_learning_rate"], "settle_kimg": _SETTLE_KIMG}
+        manners |= softly | {"d_learning_rate": manners["g_learning_rate"], "settle_kimg": _SETTLE_KIMG}
+        return manners | ({"class_pace": _CLASS_PACE} if settings.get("classes") else {})
     manners |= {"blur_px": settings["resolution"] / _BLUR_OF_SIDE, "blur_kimg": fades}
     return manners if count > _FEW else manners | {"d_learning_rate": manners["d_learning_rate"] / 2}
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from studio.families.base import family, settings_from
+from studio.families.base import Listening, family, settings_from
 from studio.ops import precision, seeds
 from studio.training.config import TrainConfig
 from studio.training.recogniser import Recogniser
@@ -123,7 +123,7 @@ def freeze(discriminator: nn.Module, count: int) -> None:
 
 
 def make_optimizer(config: TrainConfig, network: nn.Module, *, generator_side: bool) -> torch.optim.Optimizer:
-    """The optimizer of one network's unfrozen weights.
+    """The optimizer of one network's unfrozen weights; class layers, the last group, learn at `class_pace`.
 
     Lazy regularisation takes one more step every `interval`, so rate and betas are corrected by
     m = interval / (interval + 1): rate m, beta^m (Karras et al. 2020, appendix B).
@@ -133,13 +133,24 @@ def make_optimizer(config: TrainConfig, network: nn.Module, *, generator_side: b
     interval = config.path_length_interval if generator_side else config.r1_interval
     ratio = interval / (interval + 1) if lazy else 1.0
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = _by_pace(network, parameters, rate * ratio, config.class_pace)
     if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate * ratio, momentum=config.beta1**ratio)
+        return torch.optim.SGD(groups, lr=rate * ratio, momentum=config.beta1**ratio)
     if config.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=rate * ratio, alpha=config.beta2**ratio, foreach=True)
+        return torch.optim.RMSprop(groups, lr=rate * ratio, alpha=config.beta2**ratio, foreach=True)
     betas = (config.beta1**ratio, config.beta2**ratio)
     fused = {"fused": True} if parameters and parameters[0].device.type in ("cpu", "cuda") else {}
-    return torch.optim.Adam(parameters, lr=rate * ratio, betas=betas, eps=1e-8, **fused)
+    return torch.optim.Adam(groups, lr=rate * ratio, betas=betas, eps=1e-8, **fused)
+
+
+def _by_pace(network: nn.Module, parameters: list[nn.Parameter], rate: float, pace: float) -> list[Any]:
+    """The parameters; in two groups if the network has class layers that learn at another pace."""
+    listening = [module.class_parameters() for module in network.modules() if isinstance(module, Listening)]
+    slow = {id(parameter) for some in listening for parameter in some}
+    if not slow or pace == 1:
+        return list(parameters)
+    first, last = ([one for one in parameters if (id(one) in slow) is wanted] for wanted in (False, True))
+    return [{"params": first}, {"params": last, "lr": rate * pace}]
 
 
 def set_rates(state: TrainState, factor: float = 1.0) -> None:

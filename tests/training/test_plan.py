@@ -183,7 +183,10 @@ def test_before_the_projected_critic_the_rates_go_by_the_number_of_pictures_and_
         info = dataclasses.replace(INFO, labels=(), counts=(), resolution=64, count=count)
         config = plan(30, info, start, family="" if start else "fastgan", **LAPTOP).config
         assert (config.g_learning_rate, config.d_learning_rate, config.settle_kimg) == (0.0012, critic, settles)
-        assert config.closer == (config.settings["resolution"] >= 128)
+        assert config.closer == (config.settings["resolution"] >= 128) and config.class_pace == 1
+    classed = dataclasses.replace(INFO, resolution=64)
+    paces = [plan(30, classed, start, family="fastgan", **LAPTOP).config.class_pace for start in (base, None)]
+    assert classed.labels and paces[0] < 1 == paces[1]
 
 
 def test_what_grows_begins_as_blurred_as_its_enlarged_pictures():

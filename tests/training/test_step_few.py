@@ -33,8 +33,8 @@ RECIPES = {
 FAMILIES = {"projected": "fastgan"}
 
 
-def bench_of(folder, family, classes=0, precision="float32"):
-    recipe = RECIPES[family]
+def bench_of(folder, family, classes=0, precision="float32", **changes):
+    recipe = {**RECIPES[family], **changes}
     settings = {**recipe["settings"], "channels": 3, "classes": classes}
     given = {**recipe, "settings": settings, "path_length_weight": 0.0, "style_mixing": 0.0, "ema_kimg": 0.02}
     config = TrainConfig(
@@ -76,11 +76,26 @@ def test_before_a_critic_without_transparency_each_picture_has_a_ground_of_its_o
     assert pictures.varied(bench, state, clear, "real 0").shape[1] == 3
 
 
+def test_class_layers_learn_at_their_own_pace(tmp_path):
+    """A first step of Adam moves every weight by its rate."""
+    bench = bench_of(make_dataset(tmp_path / "pictures", resolution=16, classes=2), "projected", 2, class_pace=0.1)
+    state = new_state(bench.config, CPU)
+    before = {name: weight.detach().clone() for name, weight in state.generator.named_parameters()}
+    train_step(bench, state)
+    after = {name: weight.detach() for name, weight in state.generator.named_parameters()}
+    moved = {name: float((weight - before[name]).abs().max()) for name, weight in after.items()}
+    apart = {name for name in moved if name.startswith("embed") or ".gain." in name or ".bias." in name}
+    assert len(apart) > 8 and apart < set(moved)
+    for name, value in moved.items():
+        assert value == pytest.approx(0.0001 if name in apart else 0.001, rel=0.02), name
+
+
 @pytest.mark.parametrize("family", sorted(RECIPES))
-def test_a_run_goes_on_from_its_tensors_bit_for_bit(tmp_path, family):
+@pytest.mark.parametrize("pace", [1.0, 0.1])
+def test_a_run_goes_on_from_its_tensors_bit_for_bit(tmp_path, family, pace):
     """The vectors of the spectral norm and the statistics of batch normalisation are among them."""
     torch.set_num_threads(1)
-    bench = bench_of(make_dataset(tmp_path / "pictures", resolution=16), family)
+    bench = bench_of(make_dataset(tmp_path / "pictures", resolution=16, classes=2), family, 2, class_pace=pace)
     whole, half = new_state(bench.config, CPU), new_state(bench.config, CPU)
     for _ in range(3):
         train_step(bench, half)
