@@ -9,6 +9,7 @@ from nothing). Runs are real trainer processes, one after the other; what is in 
 again. With --classes, the folder that a picture lies in is its class; with --kinds 16 (or 0) pictures are sorted by their
 looks into so many, not into as many as the studio suggests. Scores are of the averaged generator at the end: KID and
 coverage against the whole set, also against pictures that the run never saw, and copies against those that it saw.
+"Palettes": how unlike the colours are within a class (or in all, without classes), as a share of the set's own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import random
 import re
 import shutil
@@ -29,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from studio.data.dataset import open_dataset
@@ -155,6 +158,7 @@ def run(out: Path, pictures: Pictures, minutes: float, recipe: Recipe) -> None:
         "images_per_second": last["images_per_second"], "sign": last["metrics"].get("sign"),
         "augment_p": last["metrics"].get("augment_p"), "kid": against_all.kid, "precision": against_all.precision,
         "recall": against_all.recall, "coverage": against_all.coverage, "diversity": against_all.diversity,
+        "palettes": palettes(made, generator.classes) / palettes(*learned(seen, size)),
         "copied": against_seen.copied, "warnings": [r["topic"] for r in records if r["event"] == "warned"],
         "config": to_json(config),
     }  # fmt: skip
@@ -187,6 +191,22 @@ def train(root: Path, config: TrainConfig) -> Path:
 def judged(made: Tensor, dataset: Path, size: int) -> Scores:
     """The scores of made pictures beside a dataset, as the model saw it: shrunk to its size."""
     return scorer_of(open_dataset(dataset), size, load("small")).judge(made)
+
+
+def palettes(pictures: Tensor, classes: int, of_class: Tensor | None = None) -> float:
+    """How far the colours of pictures [n, c, h, w] of one class lie from each other: of means and spreads, the mean over classes.
+
+    Without `of_class` [n] the classes come by turns, as on sheets; without classes all pictures are of one."""
+    colours = torch.cat([pictures.mean(dim=(2, 3)), pictures.std(dim=(2, 3))], dim=1)
+    numbers = torch.arange(len(pictures)) % max(1, classes) if of_class is None else of_class
+    return float(torch.stack([torch.pdist(colours[numbers == one]).mean() for one in numbers.unique()]).mean())
+
+
+def learned(dataset: Path, size: int) -> tuple[Tensor, int, Tensor]:
+    """The pictures [n, c, size, size] of a dataset in [-1, 1], the number of its classes, and the class of each [n]."""
+    found = open_dataset(dataset)
+    pictures, of_class = found.batch(range(len(found)))
+    return F.interpolate(pictures / 127.5 - 1, size=size, mode="area"), len(found.info.labels), of_class
 
 
 def prepared(home: Path, pictures: Pictures) -> Path:
@@ -243,12 +263,12 @@ def line(result: dict[str, Any]) -> str:
     return (
         f"| {result['set']} | {result['count']} | {result['minutes']:g} | {result['recipe']} | {result['size_px']} | "
         f"{result['kimg']:.1f} | {result['kid']:.3f} | {result['precision']:.2f} | {result['coverage']:.2f} | "
-        f"{result['diversity']:.2f} | {result['copied']:.2f} |"
+        f"{result['diversity']:.2f} | {result.get('palettes', math.nan):.2f} | {result['copied']:.2f} |"
     )
 
 
-HEAD = """| set | pictures | minutes | recipe | px | kimg | KID | precision | coverage | diversity | copied |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
+HEAD = """| set | pictures | minutes | recipe | px | kimg | KID | precision | coverage | diversity | palettes | copied |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 
 
 def report(out: Path, folder: Path) -> None:
