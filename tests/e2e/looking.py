@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 _CUT = ("AbortError", "Connection errored out")
@@ -23,6 +24,18 @@ def settle(page: Any) -> str:
 def load_anew(page: Any) -> None:
     """Reload the page."""
     page.reload()
+    _arrive(page)
+
+
+def around_an_end(page: Any, address: str, end: Callable[[], None]) -> None:
+    """Leave the page, let `end` end the studio and start it again, and come back."""
+    page.goto("about:blank")
+    end()
+    page.goto(address)
+    _arrive(page)
+
+
+def _arrive(page: Any) -> None:
     page.locator("#status-chip").wait_for()
     forget_the_cut(page)
 

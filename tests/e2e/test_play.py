@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.looking import PICTURE, load_anew, settle
+from tests.e2e.looking import PICTURE, around_an_end, load_anew, settle
 
 expect = pytest.importorskip("playwright.sync_api").expect
 
@@ -348,9 +348,7 @@ def test_a_saved_picture_brings_its_place_back_after_a_restart(page, studio_serv
     recipe = read_recipe(saved.read_bytes())
     assert recipe is not None and recipe["scene"]["model"] == "tiny-classes" and len(recipe["model_sha256"]) == 64
 
-    page.goto("about:blank")
-    studio_server.restart()
-    page.goto(studio_server.url)
+    around_an_end(page, studio_server.url, studio_server.restart)
     page.locator("#gallery-room-button").click()
     expect(page.locator("#gallery .saved")).to_have_count(1)
     drop(page, saved)

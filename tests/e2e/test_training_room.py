@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.looking import load_anew
+from tests.e2e.looking import around_an_end, load_anew
 from tests.making import draw_shapes
 
 expect = pytest.importorskip("playwright.sync_api").expect
@@ -111,9 +111,7 @@ def test_a_folder_becomes_a_model_that_is_played_while_it_learns(page, studio_se
     expect(page.locator("#resume-run")).to_be_visible()
     page.locator("#resume-run").click()
     expect(page.locator("#pause-run")).to_be_visible()
-    page.goto("about:blank")
-    studio_server.restart(signal.SIGKILL)
-    page.goto(address)
+    around_an_end(page, address, lambda: studio_server.restart(signal.SIGKILL))
     expect(page.locator("#run-title")).to_have_text("Shapes")
 
     # the end: the scrub bar, the shelf, the player, the folder
