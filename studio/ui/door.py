@@ -8,7 +8,10 @@ from __future__ import annotations
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+STAGE_PATH = "/gradio_api/studio/stage"
+"""Here the doorkeeper says how far opening is; the page that takes its place has nothing more to say (204)."""
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
 <title>Latent Studio</title><style>
 html{background:#121214;color:#f1f0ed;font:17px system-ui,sans-serif;height:100%}
 body{margin:0;height:100%;display:grid;place-content:center;justify-items:center;gap:22px}
@@ -18,14 +21,14 @@ p{margin:0;color:#a09fa9}@keyframes turn{to{transform:rotate(1turn)}}
 </style><i></i><strong>Latent Studio</strong><p id="stage" role="status">Opening…</p><script>
 async function look() {
   try {
-    const answer = await fetch("/studio-door", {cache: "no-store"});
-    if (answer.status === 503) document.querySelector("#stage").textContent = await answer.text();
+    const answer = await fetch("STAGE_PATH", {cache: "no-store"});
+    if (answer.status === 200) document.querySelector("#stage").textContent = await answer.text();
     else return location.reload();
   } catch { /* between the doorkeeper and the page */ }
   setTimeout(look, 200);
 }
 look();
-</script></html>"""
+</script></html>""".replace("STAGE_PATH", STAGE_PATH)
 
 
 class Door:
@@ -42,6 +45,8 @@ class Door:
             def do_GET(self) -> None:
                 if self.path == "/":
                     self._answer(200, "text/html", _PAGE)
+                elif self.path == STAGE_PATH:
+                    self._answer(200, "text/plain", door.stage)
                 else:
                     self._answer(503, "text/plain", door.stage)
 

@@ -24,6 +24,7 @@ from studio.paths import bundled
 from studio.services.canvas import Canvas
 from studio.services.studio import Studio
 from studio.ui.calls import bug, failure
+from studio.ui.door import STAGE_PATH
 
 PREFIX = "/gradio_api/studio"
 
@@ -35,6 +36,7 @@ _IMMUTABLE = {"Cache-Control": "private, max-age=31536000, immutable"}
 def routes(studio: Studio) -> list[BaseRoute]:
     """All of them, for `launch(app_kwargs={"routes": …})`."""
     return [
+        Route(STAGE_PATH, _opened),
         Mount(f"{PREFIX}/assets", StaticFiles(directory=bundled("assets"))),
         WebSocketRoute(f"{PREFIX}/live", _live(studio)),
         Route(f"{PREFIX}/file/{{kind}}/{{name:path}}", _file(studio)),
@@ -44,6 +46,10 @@ def routes(studio: Studio) -> list[BaseRoute]:
         Route(f"{PREFIX}/import/{{import_id}}/forget", _guarded(studio, _forget_import), methods=["POST"]),
         Route(f"{PREFIX}/recipe", _guarded(studio, _recipe), methods=["POST"]),
     ]
+
+
+async def _opened(request: Request) -> Response:
+    return Response(status_code=204)
 
 
 # ── the live canvas ──

@@ -16,7 +16,7 @@ from studio.services.policy import Policy
 from studio.services.studio import Studio
 from studio.ui import gallery, page, play, shelf, train
 from studio.ui.calls import answer, table
-from studio.ui.door import Door, first_free
+from studio.ui.door import STAGE_PATH, Door, first_free
 from tests.making import make_model
 
 SECRET = "a browser's own secret"
@@ -46,8 +46,10 @@ def test_the_door_answers_at_once_and_leaves_the_port() -> None:
     address = f"http://127.0.0.1:{door.port}/"
     with urllib.request.urlopen(address, timeout=5) as answered:
         assert answered.status == 200 and b"Latent Studio" in answered.read()
+    with urllib.request.urlopen(f"{address}{STAGE_PATH[1:]}", timeout=5) as answered:
+        assert answered.status == 200 and answered.read().decode() == "Opening the page…"
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"{address}studio-door", timeout=5)
+        urllib.request.urlopen(f"{address}config", timeout=5)
     assert refused.value.code == 503 and refused.value.read().decode() == "Opening the page…"
     with pytest.raises(OSError):
         Door("127.0.0.1", door.port)
