@@ -107,7 +107,7 @@ CARDS: dict[str, Shown] = {
         " --set threads=1 --set processes=1",
     ),
     "headlands": Shown(
-        seeds=(1, 35, 36, 17, 12, 29),
+        seeds=(11, 2, 4, 19, 27, 58),
         title="Headlands",
         trained_on=_PAINTINGS,
         classes=(
@@ -122,13 +122,13 @@ CARDS: dict[str, Shown] = {
             "orchards",
             "meadows",
         ),
-        origin="Trained by the trainer of Latent Studio for 30 minutes on two cores of an EPYC (Zen 5) that had other work as"
-        " well, as planned, starting from Naturalist, grown from 64 to 128 px, on paintings that it had sorted into ten kinds.",
+        origin="Trained by the trainer of Latent Studio for 30 minutes on two cores of an EPYC (Zen 5), as planned, starting"
+        " from Naturalist, grown from 64 to 128 px, on paintings that it had sorted into ten kinds.",
         summary="Cliffs, mist, harbours, orchards and water lilies that Monet did not paint, 128 px, each to be asked for: what"
         " half an hour on a laptop makes of a naturalist's plates and his paintings.",
-        weaknesses="The pictures of one kind share a palette, and some strokes are stamped. KID 0.19, precision 0.85 and coverage"
-        " 0.52 beside all paintings by the studio's small feature network; of 256 pictures 4 % counted as near copies, and 5 % is"
-        " what new pictures of such a set have. The kinds were named by eye.",
+        weaknesses="Strokes are stamped in places, and some woods are dark bands. KID 0.15, precision 0.80, recall 0.26 and"
+        " coverage 0.58 beside all paintings by the studio's small feature network; none of 256 pictures counted as a near copy."
+        " The kinds were named by eye.",
         command="python -m studio train monet256.zip --title Headlands --from naturalist --prepare resolution=128 --time"
         " half-hour",
     ),
