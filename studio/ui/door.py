@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 STAGE_PATH = "/gradio_api/studio/stage"
 """Here the doorkeeper says how far opening is; the page that takes its place has nothing more to say (204)."""
 
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<link rel="icon" href="data:,">
 <title>Latent Studio</title><style>
 html{background:#121214;color:#f1f0ed;font:17px system-ui,sans-serif;height:100%}
 body{margin:0;height:100%;display:grid;place-content:center;justify-items:center;gap:22px}
