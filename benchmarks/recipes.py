@@ -51,6 +51,8 @@ from studio.weights.store import load_card, load_generator
 
 _JUDGED = 256
 _COLUMNS, _ROWS = 8, 3
+_MOST_COLUMNS = 16
+"""Up to so many classes have a column of their own."""
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp"}
 
 
@@ -147,7 +149,8 @@ def run(out: Path, pictures: Pictures, minutes: float, recipe: Recipe) -> None:
     trained = train(folder / "run", replace(config, dataset=str(seen), dataset_fingerprint=info.fingerprint))
     generator = load_generator(trained)[0]
     made = sheet.draw(generator, range(_JUDGED), torch.device("cpu"))  # type: ignore[arg-type]
-    (folder / "sheet.webp").write_bytes(sheet.encode(made[: _COLUMNS * _ROWS], _COLUMNS))
+    columns = generator.classes if 1 < generator.classes <= _MOST_COLUMNS else _COLUMNS
+    (folder / "sheet.webp").write_bytes(sheet.encode(made[: columns * _ROWS], columns))
     records = events.read_records(folder / "run" / "events.jsonl")[0]
     last = [record for record in records if record["event"] == "progress"][-1]
     size = config.settings["resolution"]

@@ -122,15 +122,15 @@ CARDS: dict[str, Shown] = {
             "orchards",
             "meadows",
         ),
-        origin="Trained by the trainer of Latent Studio for 30 minutes on two cores of an EPYC (Zen 5), as planned, starting"
-        " from Naturalist, grown from 64 to 128 px, on paintings that it had sorted into ten kinds.",
+        origin="Trained by the trainer of Latent Studio for 30 minutes on two cores of an EPYC (Zen 5), starting from"
+        " Naturalist, grown from 64 to 128 px, on paintings that it had sorted into ten kinds.",
         summary="Cliffs, mist, harbours, orchards and water lilies that Monet did not paint, 128 px, each to be asked for: what"
         " half an hour on a laptop makes of a naturalist's plates and his paintings.",
         weaknesses="Strokes are stamped in places, and some woods are dark bands. KID 0.15, precision 0.80, recall 0.26 and"
         " coverage 0.58 beside all paintings by the studio's small feature network; none of 256 pictures counted as a near copy."
         " The kinds were named by eye.",
         command="python -m studio train monet256.zip --title Headlands --from naturalist --prepare resolution=128 --time"
-        " half-hour",
+        " half-hour --set class_pace=0.15",
     ),
     "marks": Shown(
         seeds=(42, 22, 16, 27, 0, 28),

@@ -45,9 +45,9 @@ _CALM_SHARE, _LEAST_CALMED_KIMG = 0.15, 30.0
 _SETTLE_KIMG = 5.0
 """From Naturalist all Monets came to a KID of 0.13 and stayed there, where rates that did not fall took them to 0.31 and 0.36;
 all emoji came to 0.22 instead of 0.44, and thirty of them to 0.35 instead of 0.82 (docs/recipes.md)."""
-_CLASS_PACE = 0.15
-"""With it kinds of Monets came to a KID of 0.13 instead of 0.28 in three runs, and their palettes are as unlike as two thirds of
-the set's instead of four tenths (docs/recipes.md)."""
+_CLASS_PACE = 0.4
+"""With 0.4 kinds of Monets came to a KID of 0.17, with 1 to 0.28 in three runs; with 0.15 to 0.13, but of emoji, which are unlike
+each other, the kinds got mixed up (docs/recipes.md)."""
 _WIDTHS = (256, 128, 64, 32, 16, 8)
 _PLAIN_WIDTH = 32
 _PROJECTED_WIDTHS = (64, 32, 16)
